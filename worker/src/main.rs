@@ -1,0 +1,2 @@
+//! `remuda-worker`.
+fn main() {}
