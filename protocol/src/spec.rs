@@ -1,0 +1,318 @@
+//! The job spec: everything that decides what runs. Stored once, as JSON, never changed.
+//!
+//! The coordinator builds it from the command line and `remuda.toml`; the store derives its groups and lanes from
+//! it; workers read it to know how to run what they claimed. It must stay free of anything that moves.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{self, GraphError};
+
+/// Most groups of one job.
+pub const MAX_GROUPS: usize = 128;
+/// Most lanes of one job (DESIGN §4.4).
+pub const MAX_LANES: usize = 256;
+/// Longest task id in bytes; a longer one is refused where it is found.
+pub const MAX_ID_BYTES: usize = 64 * 1024;
+
+/// One submission.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// [`crate::PROTOCOL`] of the submitter.
+    pub protocol: u32,
+    /// Job id, a UUID.
+    pub id: String,
+    /// What people call it: the command or the file.
+    pub name: String,
+    /// Who asks; shares go to submitters first.
+    pub submitter: String,
+    /// Key of its history.
+    pub project: String,
+    /// Higher is served first.
+    pub priority: i32,
+    /// Share among the submitter's own jobs.
+    pub weight: u32,
+    /// Most slots at once, 0 for no limit.
+    pub max_slots: u32,
+    /// Ends the whole job, ms after its start; `None` for never.
+    pub deadline_ms: Option<u64>,
+    /// Stop after so many failed tasks, 0 for never.
+    pub max_failures: u32,
+    /// Goes on when its coordinator has gone.
+    pub detach: bool,
+    /// How long an ended job is kept, ms.
+    pub retention_ms: u64,
+    /// Most bytes of details (messages, output) kept in Redis.
+    pub detail_budget: u64,
+    /// Where the tree is.
+    pub tree: Tree,
+    /// Variables of every attempt, by name and value.
+    pub env: BTreeMap<String, String>,
+    /// Pools that its groups lock.
+    pub pools: BTreeMap<String, Vec<String>>,
+    /// The graph.
+    pub groups: Vec<GroupSpec>,
+}
+
+/// The source tree of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// Absolute path of the directory in which attempts run.
+    pub path: String,
+    /// Host name of the submitter.
+    pub host: String,
+    /// Identity of the directory on its host (device and inode), so that a worker can tell the same tree from
+    /// another one at the same path.
+    pub mark: String,
+}
+
+/// What a group is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupKind {
+    /// Tests, or any commands.
+    Tests,
+    /// The one task that finds the tests of another group.
+    Collect,
+    /// Provisioning: `count` tasks that run `up`.
+    Provision,
+}
+
+impl GroupKind {
+    /// The word in Redis.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tests => "tests",
+            Self::Collect => "collect",
+            Self::Provision => "provision",
+        }
+    }
+}
+
+/// A command with a place for the item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Template {
+    /// Words given to the program as they are; placeholders are replaced inside each word.
+    Argv(Vec<String>),
+    /// A line for `sh -c`; placeholders are replaced by the shell-quoted item.
+    Shell(String),
+}
+
+/// How a pytest runner is contained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// A warm runner for each slot.
+    #[default]
+    Slot,
+    /// A fresh fork for every test.
+    Test,
+}
+
+/// What is kept together on one slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupBy {
+    /// Nothing: runs may be split.
+    #[default]
+    Test,
+    /// The tests of a class, or a module's functions.
+    Class,
+    /// The tests of a file.
+    File,
+}
+
+/// What knows the framework.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "adapter")]
+pub enum Adapter {
+    /// One process for each item.
+    Command {
+        /// What to run.
+        template: Template,
+    },
+    /// pytest, collected once a host and forked.
+    Pytest {
+        /// The interpreter and, if the user wrote it so, `-m pytest`: words before the arguments.
+        program: Vec<String>,
+        /// The user's own arguments.
+        args: Vec<String>,
+        /// Containment.
+        isolation: Isolation,
+        /// What stays together.
+        group_by: GroupBy,
+    },
+    /// A published adapter of the ABQ native-runner protocol 0.2.
+    Abq {
+        /// The command that starts it.
+        argv: Vec<String>,
+    },
+}
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupSpec {
+    /// Its name, unique in the job.
+    pub name: String,
+    /// What it is for.
+    pub kind: GroupKind,
+    /// Numbers of the groups that must succeed first.
+    pub needs: Vec<u32>,
+    /// For a collect group: the number of the group whose tests it finds.
+    pub collects: Option<u32>,
+    /// How to run its tasks.
+    #[serde(flatten)]
+    pub adapter: Adapter,
+    /// Where its ready tasks wait.
+    pub lanes: Vec<LaneSpec>,
+    /// Failures forgiven for each task.
+    pub retries: u32,
+    /// Losses forgiven for each task.
+    pub max_losses: u32,
+    /// Kill an attempt after so many ms.
+    pub timeout_ms: Option<u64>,
+    /// Between TERM and KILL, ms.
+    pub grace_ms: u64,
+    /// Say that a test is slow after so many ms.
+    pub slow_ms: u64,
+    /// More variables for its attempts.
+    pub env: BTreeMap<String, String>,
+}
+
+/// A lane of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneSpec {
+    /// Labels a worker must have.
+    pub labels: Vec<String>,
+    /// How many items of which pools an attempt holds.
+    pub locks: BTreeMap<String, u32>,
+    /// Claimed only by hosts that have loaded the suite.
+    pub warm: bool,
+}
+
+impl LaneSpec {
+    /// The labels as one canonical word: sorted, joined by commas.
+    #[must_use]
+    pub fn class(&self) -> String {
+        canonical_labels(&self.labels)
+    }
+
+    /// The lockset as one canonical word: `pool=n,pool=n`.
+    #[must_use]
+    pub fn lockset(&self) -> String {
+        self.locks.iter().map(|(pool, n)| format!("{pool}={n}")).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Labels sorted, without repeats, joined by commas.
+#[must_use]
+pub fn canonical_labels(labels: &[String]) -> String {
+    let mut sorted: Vec<&str> = labels.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.join(",")
+}
+
+/// A spec that cannot run.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SpecError {
+    /// Of another protocol version.
+    #[error("the job speaks protocol {found}, this program speaks {PROTOCOL}", PROTOCOL = crate::PROTOCOL)]
+    Protocol {
+        /// The job's.
+        found: u32,
+    },
+    /// Too many groups.
+    #[error("{found} groups, at most {MAX_GROUPS} fit in a job")]
+    Groups {
+        /// How many.
+        found: usize,
+    },
+    /// Too many lanes.
+    #[error("{found} lanes, at most {MAX_LANES} fit in a job")]
+    Lanes {
+        /// How many.
+        found: usize,
+    },
+    /// A lock names no pool.
+    #[error("group `{group}` locks pool `{pool}`, which is not defined")]
+    UnknownPool {
+        /// The group.
+        group: String,
+        /// The pool.
+        pool: String,
+    },
+    /// A lock wants more than there is.
+    #[error("group `{group}` locks {wanted} of pool `{pool}`, which has {has}")]
+    PoolTooSmall {
+        /// The group.
+        group: String,
+        /// The pool.
+        pool: String,
+        /// How many it wants.
+        wanted: u32,
+        /// How many there are.
+        has: usize,
+    },
+    /// A name that would not survive in a key, a variable or a label list.
+    #[error("{what} `{name}` may only have letters, digits, `-`, `_` and `.`")]
+    Name {
+        /// What it names.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The graph is wrong.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+impl JobSpec {
+    /// Checks what no later stage can repair.
+    ///
+    /// # Errors
+    /// The first [`SpecError`] found.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if self.protocol != crate::PROTOCOL {
+            return Err(SpecError::Protocol { found: self.protocol });
+        }
+        if self.groups.len() > MAX_GROUPS {
+            return Err(SpecError::Groups { found: self.groups.len() });
+        }
+        let lanes = self.groups.iter().map(|g| g.lanes.len()).sum();
+        if lanes > MAX_LANES {
+            return Err(SpecError::Lanes { found: lanes });
+        }
+        for pool in self.pools.keys() {
+            check_name("pool", pool)?;
+        }
+        for group in &self.groups {
+            self.check_locks(group)?;
+            group.lanes.iter().flat_map(|l| &l.labels).try_for_each(|l| check_name("label", l))?;
+        }
+        let names: Vec<String> = self.groups.iter().map(|g| g.name.clone()).collect();
+        let needs: Vec<Vec<u32>> = self.groups.iter().map(|g| g.needs.clone()).collect();
+        Ok(graph::check(&names, &needs)?)
+    }
+
+    fn check_locks(&self, group: &GroupSpec) -> Result<(), SpecError> {
+        for (pool, &wanted) in group.lanes.iter().flat_map(|l| &l.locks) {
+            let Some(items) = self.pools.get(pool) else {
+                return Err(SpecError::UnknownPool { group: group.name.clone(), pool: pool.clone() });
+            };
+            if wanted as usize > items.len() {
+                let (group, pool, has) = (group.name.clone(), pool.clone(), items.len());
+                return Err(SpecError::PoolTooSmall { group, pool, wanted, has });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), SpecError> {
+    let fine = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if fine { Ok(()) } else { Err(SpecError::Name { what, name: name.to_owned() }) }
+}

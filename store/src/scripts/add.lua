@@ -1,0 +1,46 @@
+-- add: appends a chunk of tasks to a group, and their runs to its lanes; repeating a chunk is harmless.
+-- KEYS 1 meta.  ARGV 1 job, 2 group, 3 fence of the collect attempt (0: the coordinator itself), 4 number of the first task,
+--   5 n ids, then n ids, then for each run: lane, "first,count,us,cost,flags"
+-- Returns {OK, added} | {DUP, added} | {EGAP, added} | {ECONFLICT, added} (other ids at these numbers) | {ESTALE, added}
+--   (not the current collector) | {ESEALED, added} | {EOVER, added} (group or job has ended) | {EUNKNOWN, 0}.
+-- Transitions: task - -> ready | blocked (behind its lane's gate).
+local j, g, fence, first, n = ARGV[1], ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5])
+local job = job_of(j)
+local group = job and group_of(j, g)
+if not group or n > ITEMS then return {'EUNKNOWN', 0} end
+if not job_live(job) or group_over(group.state) or group.state == 'closing' then return {'EOVER', group.added} end
+if group.collector > 0 then
+  local collect = record_of(j, int(group.collector - 1), 0)
+  if not collect or collect.state ~= 'R' or collect.fence ~= fence then return {'ESTALE', group.added} end
+end
+if first > group.added then return {'EGAP', group.added} end
+if first < group.added then
+  for i = 0, n - 1 do
+    local task = first + i
+    if call('LINDEX', key('ids', j, g, floor(task / BUCKET)), task % BUCKET) ~= ARGV[6 + i] then return {'ECONFLICT', group.added} end
+  end
+  return {'DUP', group.added}
+end
+if group.sealed == 1 then return {'ESEALED', group.added} end
+
+local i = 0
+while i < n do
+  local bucket, stop = floor((first + i) / BUCKET), min(n, (floor((first + i) / BUCKET) + 1) * BUCKET - first)
+  call('RPUSH', key('ids', j, g, bucket), unpack(ARGV, 6 + i, 5 + stop))
+  i = stop
+end
+bump(group, 'added', n)
+bump(group, 'ready', n)
+local touched = {}
+for a = 6 + n, #ARGV, 2 do
+  call('RPUSH', key('q', j, ARGV[a]), ARGV[a + 1])
+  touched[ARGV[a]] = (touched[ARGV[a]] or 0) + parse_entry(ARGV[a + 1]).count
+end
+emit(job, '+ ' .. g .. ' ' .. first .. ' ' .. n)
+for l, count in pairs(touched) do
+  local lane = lane_of(j, l)
+  index_lane(job, lane)
+  if gate_open(group) and lane.wait == '' then ring(lane.class, min(count, 64)) end
+end
+flush()
+return {'OK', group.added}

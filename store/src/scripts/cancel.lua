@@ -1,0 +1,15 @@
+-- cancel: ends a job (what is ready goes at once, what runs is told by its beat), or one running task of it.
+-- KEYS 1 meta.  ARGV 1 job, 2 reason (user, deadline, queue-timeout, failures), 3 fence of one attempt or ''
+-- Returns OK | DUP | EUNKNOWN.  Transitions: job open|sealed -> closing; ready|blocked -> cancelled|skipped.
+local job = job_of(ARGV[1])
+if not job then return 'EUNKNOWN' end
+if ARGV[3] ~= '' then
+  local c = claim_of(ARGV[3])
+  if not c or c.j ~= ARGV[1] then return 'EUNKNOWN' end
+  call('SADD', key('cancelled', ARGV[1]), ARGV[3])
+  call('PUBLISH', key('control'), 'cancel ' .. ARGV[1])
+  return 'OK'
+end
+if not cancel_job(job, ARGV[2]) then return 'DUP' end
+flush_claims()
+return 'OK'

@@ -1,0 +1,201 @@
+-- lib/choose: which tasks a free slot gets: priority, then fair share of submitters and jobs (with
+-- stickiness), then the lane with the slowest head whose gate is open and whose locks are free.
+local STICKY_MS = 3000
+local MAX_JOBS = 200
+
+local eligible
+local function classes_for(profile)
+  if not eligible then
+    eligible = {}
+    for _, class in ipairs(call('SMEMBERS', key('classes'))) do
+      if satisfies(profile, class) then eligible[#eligible + 1] = class end
+    end
+  end
+  return eligible
+end
+-- jobs with something ready for this worker, best first
+local function candidates(want)
+  local seen, list = {}, {}
+  for _, class in ipairs(classes_for(want.worker.labels)) do
+    for _, j in ipairs(call('ZRANGE', key('ready', class), 0, MAX_JOBS - 1)) do
+      local job = not seen[j] and job_of(j)
+      seen[j] = true
+      if job and job_live(job) and (job.max_slots == 0 or occupied('j:' .. j) < job.max_slots or slot_of(want.worker.id, want.slot).n > 0) then
+        list[#list + 1] = {job = job, submitter = occupied('s:' .. job.submitter), share = occupied('j:' .. j) / max(1, job.weight)}
+      end
+    end
+  end
+  table.sort(list, function(a, b)
+    if a.job.priority ~= b.job.priority then return a.job.priority > b.job.priority end
+    if a.submitter ~= b.submitter then return a.submitter < b.submitter end
+    if a.share ~= b.share then return a.share < b.share end
+    if a.job.created ~= b.job.created then return a.job.created < b.job.created end
+    return a.job.id < b.job.id
+  end)
+  -- a slot stays with its job until its submitter is over share by a whole slot and some seconds have passed
+  for i = 2, #list do
+    local mine, best = list[i], list[1]
+    if mine.job.id == want.job and mine.job.priority == best.job.priority then
+      if want.with_ms < STICKY_MS or mine.submitter <= best.submitter then
+        table.remove(list, i)
+        table.insert(list, 1, mine)
+      end
+      break
+    end
+  end
+  return list
+end
+
+-- how many tasks of about `us` each this slot may take: a stretch of work, less at the tail so that nobody hoards
+local function portion(want, group, us)
+  if us < 0 then us = group.done_n > 0 and group.done_us / group.done_n or -1 end
+  if us < 0 then return 1 end
+  local by_time = max(1, floor(want.budget / max(us, 1)))
+  local fair = ceil(group.ready / (2 * max(1, META.slots)))
+  return max(1, min(want.max, by_time, fair))
+end
+local function rest_of(e, n)
+  local us = e.us < 0 and -1 or e.us * (e.count - n) / e.count
+  return {first = e.first + n, count = e.count - n, us = us, cost = e.cost, flags = e.flags}
+end
+-- half of the longest rest that another slot has not begun, if that gains more than repeating its set-up
+local function steal(group, cur)
+  local entries, best, owner = call('HGETALL', cur), nil, nil
+  local mean = group.done_n > 0 and group.done_us / group.done_n or 0
+  for i = 1, #entries, 2 do
+    local e = parse_entry(entries[i + 1])
+    local us = e.us < 0 and mean * e.count or e.us
+    if not never_split(e) and us / 2 >= e.cost and (not best or e.count > best.count) then best = e; owner = entries[i] end
+  end
+  if not best then return nil end
+  local keep = floor(best.count / 2)
+  if keep == 0 then call('HDEL', cur, owner); return best end
+  local taken = rest_of(best, keep)
+  best.us = best.us < 0 and -1 or best.us - taken.us
+  best.count = keep
+  call('HSET', cur, owner, entry_text(best))
+  return taken
+end
+-- the next run for this slot in this lane, taken out of the lane; nil if there is none for it
+local function pick(want, job, group, lane)
+  local cur, mine = key('cur', lane.j, lane.l), want.worker.id .. ':' .. want.slot
+  local alone = key('alone', lane.j, lane.l)
+  if call('EXISTS', alone) == 1 then
+    local by = key('alone_by', lane.j, lane.l)
+    local holder, until_ms = string.match(call('GET', by) or '', '^(%S+) (%d+)$')
+    if not holder or holder == want.worker.id or tonumber(until_ms) < NOW then
+      if want.worker.held == 0 then
+        call('DEL', by)
+        local task = tonumber(call('LPOP', alone))
+        return {first = task, count = 1, us = -1, cost = -1, flags = 's', alone = true}
+      end
+      -- this worker empties itself for it: a suspect runs when nothing else can be blamed
+      call('SET', by, want.worker.id .. ' ' .. int(NOW + 30000))
+      want.worker.emptying = true
+      return nil
+    end
+  end
+  local text = call('HGET', cur, mine)
+  if text then call('HDEL', cur, mine); return parse_entry(text) end
+  text = call('LPOP', key('q', lane.j, lane.l))
+  if text then return parse_entry(text) end
+  return steal(group, cur)
+end
+
+local function place_of(job, want)
+  local name, field = key('place', job.id), want.worker.id .. ':' .. want.slot
+  local place = call('HGET', name, field)
+  if place then return tonumber(place) end
+  local used, n = {}, 0
+  for _, p in ipairs(call('HVALS', name)) do used[tonumber(p)] = true end
+  while used[n] do n = n + 1 end
+  call('HSET', name, field, n)
+  return n
+end
+local function lease_tasks(want, job, group, lane, e, n)
+  local fence = call('HINCRBY', KEYS[1], 'fence', 1)
+  preload(lane.j, group.g, e.first, n)
+  for task = e.first, e.first + n - 1 do
+    local r = record_of(lane.j, group.g, task) or {fails = 0, losses = 0, company = 0, us = 0}
+    r.state = 'R'; r.fence = fence; r.us = 0
+    save_record(lane.j, group.g, task, r)
+  end
+  bump(group, 'ready', -n)
+  bump(group, 'running', n)
+  bump(want.worker, 'held', n)
+  if e.alone then put(want.worker, 'alone', fence) end
+  local slot = slot_of(want.worker.id, want.slot)
+  if slot.j and slot.n == 0 and (slot.j ~= lane.j or slot.l ~= lane.l) then return_rest(slot.w, slot.s, slot.j, slot.l) end
+  if slot.n == 0 then occupy(job, 1) end
+  slot.j = lane.j; slot.l = lane.l; slot.n = slot.n + 1; slot.dirty = true
+  local c = {key = key('claim', fence), fence = fence, dirty = {}, worker = want.worker.id, slot = want.slot, j = lane.j, g = group.g,
+    lane = lane.l, locks = take_locks(lane), first = e.first, count = n, left = n, place = place_of(job, want), at = NOW, alone = e.alone and 1 or 0}
+  call('HSET', c.key, 'worker', c.worker, 'slot', c.slot, 'j', c.j, 'g', c.g, 'lane', c.lane, 'locks', c.locks,
+    'first', c.first, 'count', n, 'left', n, 'place', c.place, 'at', int(NOW), 'alone', c.alone)
+  claims[int(fence)] = c
+  call('ZADD', key('lease'), int(NOW + want.lease), fence)
+  call('SADD', key('held', c.worker), fence)
+  emit(job, '> ' .. group.g .. ' ' .. fence .. ' ' .. e.first .. ' ' .. n .. ' ' .. int(c.place) .. ' ' .. c.worker .. ' ' .. c.slot)
+  return c
+end
+local function try_lane(want, job, lane)
+  local group = group_of(lane.j, lane.group)
+  if lane.warm == 1 and not want.loaded[lane.j .. ':' .. group.g] then
+    want.prepare[lane.j .. ':' .. group.g] = true
+    return nil
+  end
+  -- a slot holds claims of one lane only, and the locks of one claim only
+  local slot = slot_of(want.worker.id, want.slot)
+  if slot.n > 0 and (slot.j ~= lane.j or slot.l ~= lane.l or lane.locks ~= '') then return nil end
+  local pool = lacking(lane)
+  if pool then park(lane, pool); return nil end
+  local e = pick(want, job, group, lane)
+  if not e then return nil end
+  local n = single(e) and 1 or min(e.count, portion(want, group, e.us < 0 and -1 or e.us / e.count))
+  if n < e.count then
+    local rest = rest_of(e, n)
+    if lane.locks ~= '' then call('LPUSH', key('q', lane.j, lane.l), entry_text(rest))
+    else call('HSET', key('cur', lane.j, lane.l), want.worker.id .. ':' .. want.slot, entry_text(rest)) end
+  end
+  local c = lease_tasks(want, job, group, lane, e, n)
+  index_lane(job, lane)
+  return c
+end
+local function claim(want)
+  if want.worker.alone > 0 or want.worker.emptying then return nil end
+  for tries, candidate in ipairs(candidates(want)) do
+    if tries > 16 then break end
+    local j = candidate.job.id
+    for _, class in ipairs(classes_for(want.worker.labels)) do
+      local names = call('ZRANGE', key('lanes', j, class), 0, 31)
+      if want.job == j and call('ZSCORE', key('lanes', j, class), want.lane) then table.insert(names, 1, want.lane) end
+      for _, l in ipairs(names) do
+        local c = try_lane(want, candidate.job, lane_of(j, l))
+        if c then return c end
+        if want.worker.emptying then return nil end
+      end
+    end
+  end
+end
+local function claim_reply(c)
+  local attempts, ids, task = {}, {}, c.first
+  for i = 0, c.count - 1 do
+    local r = record_of(c.j, c.g, c.first + i)
+    attempts[i + 1] = int(r.fails + r.losses + r.company + 1)
+  end
+  while task < c.first + c.count do
+    local stop = min(c.first + c.count, (floor(task / BUCKET) + 1) * BUCKET)
+    for _, id in ipairs(call('LRANGE', key('ids', c.j, c.g, floor(task / BUCKET)), task % BUCKET, (stop - 1) % BUCKET)) do ids[#ids + 1] = id end
+    task = stop
+  end
+  return {int(c.fence), c.j, c.g, c.lane, int(c.place), c.first, c.count, c.slot, c.locks, attempts, ids}
+end
+-- ms until something is due that rings no bell
+local function wait_ms()
+  local due = NOW + 4000
+  for _, name in ipairs({'lease', 'owners', 'deadlines'}) do
+    local head = call('ZRANGE', key(name), 0, 0, 'WITHSCORES')
+    if head[2] then due = min(due, tonumber(head[2])) end
+  end
+  return max(500, min(4000, due - NOW))
+end

@@ -1,0 +1,125 @@
+-- lib/lanes: where ready tasks wait. A lane's list holds runs "first,count,us,cost,flags" in plan order:
+-- us = expected time of the whole run (-1 unknown), cost = set-up that a split repeats (-1 unknown),
+-- flags: n never split, s claimed singly. `cur` holds the rest of a run that a slot has begun;
+-- `alone` the tasks that must be the only one on their worker (suspected of killing it).
+local function parse_entry(text)
+  local first, count, us, cost, flags = string.match(text, '^(%d+),(%d+),(-?%d+),(-?%d+),(%a*)$')
+  return {first = tonumber(first), count = tonumber(count), us = tonumber(us), cost = tonumber(cost), flags = flags}
+end
+local function entry_text(e)
+  return string.format('%d,%d,%.0f,%.0f,%s', e.first, e.count, e.us, e.cost, e.flags)
+end
+local function never_split(e) return string.find(e.flags, 'n', 1, true) ~= nil end
+local function single(e) return string.find(e.flags, 's', 1, true) ~= nil end
+
+local function gate_open(group)
+  return group.state == 'open' or group.state == 'collecting' or group.state == 'sealed'
+end
+local function job_live(job) return job.state == 'open' or job.state == 'sealed' end
+
+local function drop_from_index(lane)
+  local zset = key('lanes', lane.j, lane.class)
+  if call('ZREM', zset, lane.l) == 1 and call('EXISTS', zset) == 0 then
+    local ready = key('ready', lane.class)
+    call('ZREM', ready, lane.j)
+    if call('EXISTS', ready) == 0 then call('SREM', key('classes'), lane.class) end
+  end
+end
+-- makes the index tell the truth about one lane: slowest head first, stealing last
+local function index_lane(job, lane)
+  local group = group_of(lane.j, lane.group)
+  local score
+  if job_live(job) and gate_open(group) and lane.wait == '' then
+    if call('EXISTS', key('alone', lane.j, lane.l)) == 1 then score = -1e15
+    else
+      local head = call('LINDEX', key('q', lane.j, lane.l), 0)
+      if head then score = -max(0, parse_entry(head).us)
+      elseif call('EXISTS', key('cur', lane.j, lane.l)) == 1 then score = 1e12 end
+    end
+  end
+  if not score then return drop_from_index(lane) end
+  call('ZADD', key('lanes', lane.j, lane.class), score, lane.l)
+  call('ZADD', key('ready', lane.class), -job.priority, lane.j)
+  call('SADD', key('classes'), lane.class)
+end
+local function put_back(job, lane, entry, at_front)
+  call(at_front and 'LPUSH' or 'RPUSH', key('q', lane.j, lane.l), entry_text(entry))
+  index_lane(job, lane)
+  if gate_open(group_of(lane.j, lane.group)) and lane.wait == '' then ring(lane.class, min(entry.count, 64)) end
+end
+local function forget_lane(lane)
+  call('UNLINK', key('q', lane.j, lane.l), key('cur', lane.j, lane.l), key('alone', lane.j, lane.l), key('alone_by', lane.j, lane.l))
+  if lane.wait ~= '' then call('ZREM', key('wait', lane.wait), lane.j .. ':' .. lane.l); put(lane, 'wait', '') end
+  drop_from_index(lane)
+end
+-- what a slot leaves unclaimed of its run goes back to the head of the lane
+local function return_rest(worker, slot, j, l)
+  local cur = key('cur', j, l)
+  local text = call('HGET', cur, worker .. ':' .. slot)
+  if not text then return end
+  call('HDEL', cur, worker .. ':' .. slot)
+  put_back(job_of(j), lane_of(j, l), parse_entry(text), true)
+end
+
+-- locks: pools are lists of free items; a lane that meets a taken one waits in that pool's zset
+local AGE_GUARD = 30000
+local function lock_list(locks)
+  local list = {}
+  for pool, n in string.gmatch(locks, '([^,=]+)=(%d+)') do list[#list + 1] = {pool = pool, n = tonumber(n)} end
+  return list
+end
+local function reserved_for_other(pool, me)
+  local text = call('HGET', key('reserved'), pool)
+  if not text then return false end
+  local who, until_ms = string.match(text, '^(.*) (%d+)$')
+  return who ~= me and tonumber(until_ms) > NOW
+end
+-- the pool that lacks something for this lane, or nil
+local function lacking(lane)
+  local me = lane.j .. ':' .. lane.l
+  for _, lock in ipairs(lock_list(lane.locks)) do
+    if call('LLEN', key('free', lock.pool)) < lock.n or reserved_for_other(lock.pool, me) then return lock.pool end
+  end
+end
+local function park(lane, pool)
+  local me = lane.j .. ':' .. lane.l
+  if lane.waiting_since == 0 then put(lane, 'waiting_since', NOW) end
+  -- a lane that needs several things would starve among those that need one: after a while it reserves them
+  if NOW - lane.waiting_since > AGE_GUARD then
+    for _, lock in ipairs(lock_list(lane.locks)) do
+      if not reserved_for_other(lock.pool, me) then call('HSET', key('reserved'), lock.pool, me .. ' ' .. int(NOW + AGE_GUARD)) end
+    end
+  end
+  put(lane, 'wait', pool)
+  call('ZADD', key('wait', pool), lane.waiting_since, me)
+  drop_from_index(lane)
+end
+local function wake(pool)
+  for _, me in ipairs(call('ZRANGE', key('wait', pool), 0, 63)) do
+    local j, l = string.match(me, '^(.*):(%d+)$')
+    call('ZREM', key('wait', pool), me)
+    local lane, job = lane_of(j, l), job_of(j)
+    if lane and job then
+      put(lane, 'wait', '')
+      index_lane(job, lane)
+      ring(lane.class, 1)
+    end
+  end
+end
+local function take_locks(lane)
+  local held = {}
+  for _, lock in ipairs(lock_list(lane.locks)) do
+    local items = {}
+    for i = 1, lock.n do items[i] = call('LPOP', key('free', lock.pool)) end
+    held[#held + 1] = lock.pool .. '=' .. table.concat(items, '|')
+    call('HDEL', key('reserved'), lock.pool)
+  end
+  put(lane, 'waiting_since', 0)
+  return table.concat(held, ';')
+end
+local function free_locks(held)
+  for pool, items in string.gmatch(held, '([^;=]+)=([^;]*)') do
+    for item in string.gmatch(items, '[^|]+') do call('RPUSH', key('free', pool), item) end
+    wake(pool)
+  end
+end

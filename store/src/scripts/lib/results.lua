@@ -1,0 +1,53 @@
+-- lib/results: one attempt's result, fenced: only the claim's own worker may end it, and once.
+local function keep_detail(job, c, task, detail)
+  if detail == '' then return '' end
+  if job.det_bytes + #detail > job.det_budget then return ' -' end
+  bump(job, 'det_bytes', #detail)
+  call('HSET', key('det', c.j, c.g, floor(task / BUCKET)), task .. ':' .. int(c.fence), detail)
+  return ' d'
+end
+local function learn(c, us, wide)
+  if wide <= 0 then return end
+  -- what this slot paid to set up wider fixtures is what stealing half of its run would cost again
+  local cur, field = key('cur', c.j, c.lane), c.worker .. ':' .. c.slot
+  local text = call('HGET', cur, field)
+  if not text then return end
+  local e = parse_entry(text)
+  if wide > e.cost then e.cost = wide; call('HSET', cur, field, entry_text(e)) end
+end
+-- the claim has gone: the same result again is DUP, one that lost its lease is STALE
+local function late_verdict(fence, j, g, task)
+  local r = group_of(j, g) and record_of(j, g, task)
+  return r and r.fence == num(fence) and string.find('PFETS', r.state, 1, true) and 'DUP' or 'STALE'
+end
+local function take_result(w, fence, j, g, task, outcome, us, wide, detail)
+  task, us, wide = num(task), num(us), num(wide)
+  local c = claim_of(fence)
+  if not c then return late_verdict(fence, j, g, task) end
+  if c.worker ~= w or c.j ~= j or c.g ~= g or task < c.first or task >= c.first + c.count then return 'STALE' end
+  if not c.preloaded then preload(j, g, c.first, c.count); c.preloaded = true end
+  local r = record_of(c.j, c.g, task)
+  if not r or r.fence ~= c.fence then return 'STALE' end
+  if r.state ~= 'R' then return 'DUP' end
+  if outcome == 'Y' then yield(c, task); return 'OK' end
+
+  local job, group = job_of(c.j), group_of(c.j, c.g)
+  bump(group, 'running', -1)
+  local more = int(c.place) .. keep_detail(job, c, task, detail)
+  local bad = outcome == 'F' or outcome == 'E' or outcome == 'T'
+  if bad then r.fails = r.fails + 1 end
+  if outcome == 'P' then
+    bump(group, 'done_n', 1)
+    bump(group, 'done_us', max(0, us - wide))
+    learn(c, us, wide)
+  end
+  if bad and r.fails <= group.retries and job_live(job) and group.state ~= 'closing' then
+    emit(job, '- ' .. group.g .. ' ' .. task .. ' ' .. outcome .. ' ' .. int(r.fence) .. ' ' .. int(us) .. ' ' .. more)
+    requeue(job, group, task, r, lane_of(c.j, c.lane), 'retry', false)
+  else
+    terminal(job, group, task, r, outcome, us, more)
+  end
+  leave(job, c)
+  check_group(job, group)
+  return 'OK'
+end
