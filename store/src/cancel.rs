@@ -1,0 +1,33 @@
+//! `cancel`: ends a job, or one attempt of it. Wrapper of `scripts/cancel.lua`.
+
+use crate::connection::Store;
+use crate::error::StoreError;
+use crate::reply::text;
+use crate::scripts::Name;
+
+/// What became of a cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It is ending now.
+    New,
+    /// It was ending, or had ended.
+    Again,
+    /// No such job or attempt.
+    Unknown,
+}
+
+impl Store {
+    /// Cancels a job for `reason` (`user`, `deadline`, `queue-timeout`, `failures`), or only the claim `fence` of it.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn cancel(&self, job: &str, reason: &str, fence: Option<u64>) -> Result<Cancelled, StoreError> {
+        let fence = fence.map(|f| f.to_string()).unwrap_or_default();
+        let answer = self.call(Name::Cancel, &[job.as_bytes(), reason.as_bytes(), fence.as_bytes()]).await?;
+        Ok(match text(&answer).as_str() {
+            "OK" => Cancelled::New,
+            "DUP" => Cancelled::Again,
+            _ => Cancelled::Unknown,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The keys that Rust code reads; each script makes its own from the same prefix (docs/protocol.md lists all).
+//!
+//! One farm is one hash tag, so that a claim, its locks and its gates are one atomic script.
+
+/// Makes the keys of one farm.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn new(farm: &str) -> Self {
+        Self { prefix: format!("remuda:{{{farm}}}:") }
+    }
+
+    /// Hash: epoch, fence, run id, last reap. Every script's only declared key; the others derive from it.
+    pub(crate) fn meta(&self) -> String {
+        self.key("meta")
+    }
+
+    /// Hash: a job.
+    pub(crate) fn job(&self, job: &str) -> String {
+        self.key(&format!("job:{job}"))
+    }
+
+    /// String: a job's spec, JSON.
+    pub(crate) fn spec(&self, job: &str) -> String {
+        self.key(&format!("spec:{job}"))
+    }
+
+    /// Hash: a group.
+    pub(crate) fn group(&self, job: &str, group: u32) -> String {
+        self.key(&format!("group:{job}:{group}"))
+    }
+
+    /// List: ids of one bucket of tasks.
+    pub(crate) fn ids(&self, job: &str, group: u32, bucket: u32) -> String {
+        self.key(&format!("ids:{job}:{group}:{bucket}"))
+    }
+
+    /// Hash: records of one bucket of tasks.
+    pub(crate) fn records(&self, job: &str, group: u32, bucket: u32) -> String {
+        self.key(&format!("rec:{job}:{group}:{bucket}"))
+    }
+
+    /// Hash: details of one bucket of tasks, by `task:fence`.
+    pub(crate) fn details(&self, job: &str, group: u32, bucket: u32) -> String {
+        self.key(&format!("det:{job}:{group}:{bucket}"))
+    }
+
+    /// Stream and channel: a job's events.
+    pub(crate) fn events(&self, job: &str) -> String {
+        self.key(&format!("events:{job}"))
+    }
+
+    /// Channel: a job's live output.
+    pub(crate) fn live(&self, job: &str) -> String {
+        self.key(&format!("log:{job}"))
+    }
+
+    /// Channel: what makes workers beat at once.
+    pub(crate) fn control(&self) -> String {
+        self.key("control")
+    }
+
+    /// Sorted set: workers by the end of their registration.
+    pub(crate) fn workers(&self) -> String {
+        self.key("workers")
+    }
+
+    /// Hash: a worker.
+    pub(crate) fn worker(&self, worker: &str) -> String {
+        self.key(&format!("w:{worker}"))
+    }
+
+    /// Sorted set: jobs by start.
+    pub(crate) fn jobs(&self) -> String {
+        self.key("jobs")
+    }
+
+    /// List: wake tokens of one profile of labels.
+    pub(crate) fn bell(&self, profile: &str) -> String {
+        self.key(&format!("bell:{profile}"))
+    }
+
+    /// Hash: history of one project and group, by file.
+    pub(crate) fn history(&self, project: &str) -> String {
+        self.key(&format!("history:{project}"))
+    }
+
+    fn key(&self, rest: &str) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+}
