@@ -87,6 +87,14 @@ local function lane_of(j, l)
   return lanes[id] or nil
 end
 
+local function gate_open(group)
+  return group.state == 'open' or group.state == 'collecting' or group.state == 'sealed'
+end
+local function job_live(job) return job.state == 'open' or job.state == 'sealed' end
+local function group_over(state)
+  return state == 'succeeded' or state == 'failed' or state == 'skipped' or state == 'cancelled'
+end
+
 local function emit(job, line) job.events[#job.events + 1] = line end
 
 -- occupied slots, by job ('j:') and by submitter ('s:'): deltas written once

@@ -12,10 +12,6 @@ end
 local function never_split(e) return string.find(e.flags, 'n', 1, true) ~= nil end
 local function single(e) return string.find(e.flags, 's', 1, true) ~= nil end
 
-local function gate_open(group)
-  return group.state == 'open' or group.state == 'collecting' or group.state == 'sealed'
-end
-local function job_live(job) return job.state == 'open' or job.state == 'sealed' end
 
 local function drop_from_index(lane)
   local zset = key('lanes', lane.j, lane.class)

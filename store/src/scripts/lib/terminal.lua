@@ -24,9 +24,6 @@ local function end_job(job)
   emit(job, 'J ' .. state .. ' ' .. job.cancel)
 end
 
-local function group_over(state)
-  return state == 'succeeded' or state == 'failed' or state == 'skipped' or state == 'cancelled'
-end
 -- ready tasks of a group that will never run take the group's fate; O(lanes), whatever their number
 local function drop_ready(group, counter)
   for _, l in ipairs(split(group.lanes, ',')) do forget_lane(lane_of(group.j, l)) end

@@ -1,0 +1,198 @@
+//! One job's life against a real server: what each script promises, step by step.
+#![allow(missing_docs)]
+
+mod support;
+
+use remuda_protocol::outcome::Outcome;
+use remuda_store::{Added, Beat, Claim, Entry, NextCall, NextReply, Opened, Registration, Renewal, Sealed, Store, TaskResult, Verdict, Want};
+use support::{PrivateRedis, group, job};
+
+async fn join(store: &Store, worker: &str, slots: u32, labels: &str) {
+    let who = Registration { worker: worker.into(), lease_ms: 30_000, labels: labels.into(), slots, about: "{}".into(), ..Default::default() };
+    store.resync(&who).await.unwrap();
+}
+
+fn want(slot: u32) -> Want {
+    Want { slot, max: 100, budget_us: 200_000, warm: None, with_ms: 0 }
+}
+
+async fn next(store: &Store, worker: &str, results: Vec<TaskResult>, wants: Vec<Want>) -> NextReply {
+    let nonce = uuid::Uuid::new_v4().to_string();
+    store.next(&NextCall { worker: worker.into(), nonce, lease_ms: 30_000, results, wants, loaded: vec![] }).await.unwrap()
+}
+
+fn result(claim: &Claim, task: u32, outcome: Outcome) -> TaskResult {
+    TaskResult { fence: claim.fence, job: claim.job.clone(), group: claim.group, task, outcome: Some(outcome), us: 500, wide_us: 0, detail: vec![] }
+}
+
+async fn fill(store: &Store, job: &str, group: u32, lane: u32, n: u32) {
+    let ids: Vec<String> = (0..n).map(|i| format!("test-{i}")).collect();
+    let run = Entry { lane, first: 0, count: n, us: -1, cost: -1, whole: false };
+    assert_eq!(store.add(job, group, 0, 0, &ids, &[run]).await.unwrap(), Added::New(n));
+    assert_eq!(store.seal(job, group, 0, n).await.unwrap(), Sealed::New);
+}
+
+async fn drain_all(store: &Store, worker: &str) -> u32 {
+    let (mut results, mut done) = (vec![], 0);
+    loop {
+        let reply = next(store, worker, std::mem::take(&mut results), vec![want(0)]).await;
+        assert!(reply.verdicts.iter().all(|v| *v == Verdict::Ok));
+        if reply.claims.is_empty() {
+            return done;
+        }
+        for claim in &reply.claims {
+            for i in 0..u32::try_from(claim.ids.len()).unwrap() {
+                results.push(result(claim, claim.first + i, Outcome::Passed));
+                done += 1;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_runs_to_its_end_and_leaves_nothing() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    assert_eq!(store.open(&job("j1", vec![group("a", &[])]), "me", 60_000).await.unwrap(), Opened::New);
+    assert_eq!(store.open(&job("j1", vec![group("a", &[])]), "me", 60_000).await.unwrap(), Opened::Again);
+    fill(&store, "j1", 0, 0, 150).await;
+    store.seal_job("j1").await.unwrap();
+    join(&store, "w1", 1, "").await;
+    assert_eq!(drain_all(&store, "w1").await, 150);
+    let snapshot = store.snapshot("j1").await.unwrap();
+    assert_eq!((snapshot.state.as_str(), snapshot.groups[0].ended[0]), ("passed", 150));
+    assert_eq!(store.ids("j1", 0, 98, 4).await.unwrap(), ["test-98", "test-99", "test-100", "test-101"]);
+    while store.gc(200, Some("j1")).await.unwrap().1 {}
+    join_leave(&store, "w1").await;
+    let mut raw = redis.raw().await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut raw).await.unwrap();
+    assert_eq!(keys, ["remuda:{test}:meta"]);
+}
+
+async fn join_leave(store: &Store, worker: &str) {
+    store.resync(&Registration { worker: worker.into(), lease_ms: 30_000, leave: true, ..Default::default() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_late_result_changes_nothing() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    store.open(&job("j1", vec![group("a", &[])]), "me", 60_000).await.unwrap();
+    fill(&store, "j1", 0, 0, 1).await;
+    join(&store, "w1", 1, "").await;
+    let claim = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
+    let yielded = TaskResult { outcome: None, ..result(&claim, 0, Outcome::Passed) };
+    assert_eq!(next(&store, "w1", vec![yielded], vec![]).await.verdicts, [Verdict::Ok]);
+    let again = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
+    assert!(again.fence > claim.fence);
+    assert_eq!(next(&store, "w1", vec![result(&claim, 0, Outcome::Passed)], vec![]).await.verdicts, [Verdict::Stale]);
+    assert_eq!(next(&store, "w1", vec![result(&again, 0, Outcome::Passed)], vec![]).await.verdicts, [Verdict::Ok]);
+    assert_eq!(next(&store, "w1", vec![result(&again, 0, Outcome::Passed)], vec![]).await.verdicts, [Verdict::Duplicate]);
+}
+
+#[tokio::test]
+async fn a_repeated_claim_returns_the_same_tasks() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    store.open(&job("j1", vec![group("a", &[])]), "me", 60_000).await.unwrap();
+    fill(&store, "j1", 0, 0, 10).await;
+    join(&store, "w1", 1, "").await;
+    let call = NextCall { worker: "w1".into(), nonce: "n".into(), lease_ms: 30_000, wants: vec![want(0)], ..Default::default() };
+    let (one, two) = (store.next(&call).await.unwrap(), store.next(&call).await.unwrap());
+    assert_eq!(one.claims, two.claims);
+    assert_eq!(one.claims.len(), 1);
+}
+
+#[tokio::test]
+async fn a_gate_opens_when_what_it_needs_succeeded_and_skips_when_not() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    let spec = job("j1", vec![group("a", &[]), group("b", &[0]), group("c", &[1])]);
+    store.open(&spec, "me", 60_000).await.unwrap();
+    for g in 0..3 {
+        fill(&store, "j1", g, g, 2).await;
+    }
+    store.seal_job("j1").await.unwrap();
+    join(&store, "w1", 4, "").await;
+    let first = next(&store, "w1", vec![], (0..4).map(want).collect()).await.claims;
+    assert!(first.iter().all(|c| c.group == 0), "only the open gate gives");
+    let passed = first.iter().flat_map(|c| (0..c.ids.len()).map(|i| result(c, c.first + i as u32, Outcome::Passed))).collect();
+    let second = next(&store, "w1", passed, (0..4).map(want).collect()).await.claims;
+    assert!(!second.is_empty() && second.iter().all(|c| c.group == 1));
+    let failed = second.iter().flat_map(|c| (0..c.ids.len()).map(|i| result(c, c.first + i as u32, Outcome::Failed))).collect();
+    assert!(next(&store, "w1", failed, (0..4).map(want).collect()).await.claims.is_empty());
+    let snapshot = store.snapshot("j1").await.unwrap();
+    assert_eq!(snapshot.groups.iter().map(|g| g.state.as_str()).collect::<Vec<_>>(), ["succeeded", "failed", "skipped"]);
+    assert_eq!((snapshot.state.as_str(), snapshot.groups[2].ended[5]), ("failed", 2));
+}
+
+#[tokio::test]
+async fn locks_are_all_or_none_and_free_with_the_last_task() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    let mut locked = group("a", &[]);
+    locked.lanes[0].locks.insert("board".into(), 2);
+    let mut spec = job("j1", vec![locked]);
+    spec.pools.insert("board".into(), vec!["b1".into(), "b2".into(), "b3".into()]);
+    store.open(&spec, "me", 60_000).await.unwrap();
+    fill(&store, "j1", 0, 0, 4).await;
+    join(&store, "w1", 2, "").await;
+    let claims = next(&store, "w1", vec![], vec![want(0), want(1)]).await.claims;
+    assert_eq!(claims.len(), 1, "two of three are taken, the second claim lacks one");
+    assert_eq!(claims[0].locks, [("board".to_owned(), vec!["b1".to_owned(), "b2".to_owned()])]);
+    let done = vec![result(&claims[0], 0, Outcome::Passed)];
+    let claims = next(&store, "w1", done, vec![want(1)]).await.claims;
+    assert_eq!(claims[0].locks[0].1, ["b3", "b1"]);
+}
+
+#[tokio::test]
+async fn labels_decide_who_may_claim() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    let mut gpu = group("a", &[]);
+    gpu.lanes[0].labels = vec!["gpu".into(), "big".into()];
+    store.open(&job("j1", vec![gpu]), "me", 60_000).await.unwrap();
+    fill(&store, "j1", 0, 0, 1).await;
+    join(&store, "plain", 1, "linux").await;
+    join(&store, "fits", 1, "big,gpu,linux").await;
+    assert!(next(&store, "plain", vec![], vec![want(0)]).await.claims.is_empty());
+    assert_eq!(next(&store, "fits", vec![], vec![want(0)]).await.claims.len(), 1);
+}
+
+#[tokio::test]
+async fn cancel_ends_what_waits_and_tells_what_runs() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    store.open(&job("j1", vec![group("a", &[]), group("b", &[0])]), "me", 60_000).await.unwrap();
+    fill(&store, "j1", 0, 0, 5).await;
+    join(&store, "w1", 1, "").await;
+    let claim = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
+    store.cancel("j1", "user", None).await.unwrap();
+    let beat = Beat { worker: "w1".into(), lease_ms: 30_000, running: "{}".into(), held: vec![(claim.fence, 10)] };
+    assert_eq!(store.beat(&beat).await.unwrap().renewals, [Renewal::Cancel]);
+    next(&store, "w1", vec![result(&claim, 0, Outcome::Cancelled)], vec![want(0)]).await;
+    let snapshot = store.snapshot("j1").await.unwrap();
+    assert_eq!((snapshot.state.as_str(), snapshot.groups[0].ended[6]), ("cancelled", 5));
+}
+
+#[tokio::test]
+async fn a_worker_that_never_heard_of_itself_must_resync() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    let call = NextCall { worker: "ghost".into(), nonce: "n".into(), lease_ms: 30_000, ..Default::default() };
+    assert!(matches!(store.next(&call).await, Err(remuda_store::StoreError::UnknownWorker { .. })));
+}
+
+#[tokio::test]
+async fn adding_a_chunk_twice_is_harmless_and_a_wrong_one_is_refused() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    store.open(&job("j1", vec![group("a", &[])]), "me", 60_000).await.unwrap();
+    let ids = vec!["x".to_owned(), "y".to_owned()];
+    let run = [Entry { lane: 0, first: 0, count: 2, us: 5, cost: -1, whole: false }];
+    assert_eq!(store.add("j1", 0, 0, 0, &ids, &run).await.unwrap(), Added::New(2));
+    assert_eq!(store.add("j1", 0, 0, 0, &ids, &run).await.unwrap(), Added::Again(2));
+    assert_eq!(store.add("j1", 0, 0, 0, &["x".into(), "z".into()], &run).await.unwrap(), Added::Conflict(2));
+    assert_eq!(store.add("j1", 0, 0, 5, &ids, &run).await.unwrap(), Added::Gap(2));
+    assert_eq!(store.seal("j1", 0, 0, 3).await.unwrap(), Sealed::Count(2));
+}
