@@ -96,7 +96,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Redis cannot be used.
-    #[error(transparent)]
+    #[error("cannot {0}")]
     Store(#[from] StoreError),
     /// No Redis server to embed.
     #[error("no Redis server found to run tests with: tried {tried}")]
@@ -141,6 +141,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Spec(_) | Self::Item { .. } => Exit::Usage,
+            Self::Store(StoreError::Address { .. }) => Exit::Usage,
             Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
             Self::NoWorker(_) => Exit::Incomplete,
             Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } | Self::Embedded { .. } | Self::TakenOver(_) => Exit::Internal,
@@ -153,6 +154,7 @@ impl Error {
         match self {
             Self::Config(error) => error.hint(),
             Self::Spec(error) => spec_hint(error),
+            Self::Store(error) => store_hint(error).map(str::to_owned),
             Self::NothingMatched { .. } => Some("globs are relative to the folder of remuda.toml; `**/` crosses folders".into()),
             Self::Item { .. } => Some("give it a shorter name, or write the data to a file and give that file's name".into()),
             Self::NoServer { .. } => Some(
@@ -184,5 +186,52 @@ fn spec_hint(error: &SpecError) -> Option<String> {
         SpecError::UnknownPool { pool, .. } => Some(format!("define it: [pools.{pool}] items = [\"a\", \"b\"]")),
         SpecError::PoolTooSmall { pool, .. } => Some(format!("lock fewer, or give [pools.{pool}] more items")),
         _ => None,
+    }
+}
+
+fn store_hint(error: &StoreError) -> Option<&'static str> {
+    Some(match error {
+        StoreError::Address { .. } => "write redis://host:6379, rediss://host:6379 (TLS) or unix:///path/to/redis.sock",
+        StoreError::Unreachable { .. } => "see whether it runs and can be reached from here; without --redis, Remuda starts one of its own",
+        StoreError::Auth { .. } => "put user and password into the address: redis://user:password@host",
+        StoreError::NotRedis { .. } => "look at host, port and scheme; rediss:// is for TLS",
+        StoreError::TooOld { .. } => "update it, or use another server",
+        StoreError::Evicting { .. } => "set `maxmemory-policy noeviction` in its configuration (CONFIG SET maxmemory-policy noeviction)",
+        StoreError::Full { .. } => "give it more memory (CONFIG SET maxmemory), or submit fewer tests at once",
+        StoreError::Schema { .. } => "use the same version of Remuda on every machine, or another --farm",
+        StoreError::Forbidden { .. } => "give this user the rights that Remuda needs, or use another user",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trouble_with_redis_says_what_to_do() {
+        let at = || "redis://lab:6379".to_owned();
+        let text = |error: StoreError| Error::from(error).render();
+        assert_eq!(
+            text(StoreError::Evicting { at: at(), policy: "allkeys-lru".into() }),
+            "error: cannot use Redis at redis://lab:6379: its maxmemory-policy is `allkeys-lru`, which may drop tasks and locks\n  \
+             hint: set `maxmemory-policy noeviction` in its configuration (CONFIG SET maxmemory-policy noeviction)"
+        );
+        assert_eq!(
+            text(StoreError::TooOld { at: at(), version: "6.2.1".into() }),
+            "error: cannot use Redis 6.2.1 at redis://lab:6379: 7.0 or newer is needed, or Valkey\n  hint: update it, or use another server"
+        );
+        for error in [StoreError::Full { at: at() }, StoreError::Auth { at: at(), why: "WRONGPASS".into() }] {
+            let error = Error::from(error);
+            assert_eq!(error.exit().code(), 3);
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn without_a_server_it_says_how_to_install_one() {
+        let error = Error::NoServer { tried: "redis-server and valkey-server on PATH".into() };
+        assert_eq!(error.exit().code(), 3);
+        assert!(error.render().starts_with("error: no Redis server found to run tests with: tried redis-server and valkey-server on PATH\n  hint: install one (Debian"));
     }
 }
