@@ -75,7 +75,7 @@ pub enum Event {
         /// Slot of that worker.
         slot: String,
     },
-    /// `= group task outcome fence us place [d|-]`: a task reached its end.
+    /// `= group task outcome fence us place [d|-] [wN]`: a task reached its end.
     Ended {
         /// Group number.
         group: u32,
@@ -91,8 +91,10 @@ pub enum Event {
         place: u32,
         /// Whether a detail is stored; `None`: there was one, but the job's budget for details is used up.
         detail: Option<bool>,
+        /// Part of `us` that set up wider fixtures, µs.
+        wide_us: u64,
     },
-    /// `- group task outcome fence us place [d|-]`: an attempt failed; the task will be tried again.
+    /// `- group task outcome fence us place [d|-] [wN]`: an attempt failed; the task will be tried again.
     Tried {
         /// Group number.
         group: u32,
@@ -108,6 +110,8 @@ pub enum Event {
         place: u32,
         /// As in `Ended`.
         detail: Option<bool>,
+        /// As in `Ended`.
+        wide_us: u64,
     },
     /// `~ group task why fence`: a task went back to its lane.
     Requeued {
@@ -190,15 +194,18 @@ fn parse_result<'a>(kind: &str, words: &mut impl Iterator<Item = &'a str>) -> Op
     let (group, task) = (number(words)?, number(words)?);
     let outcome = Outcome::from_letter(words.next()?.chars().next()?)?;
     let (fence, us, place) = (number(words)?, number(words)?, number(words)?);
-    let detail = match words.next() {
-        Some("d") => Some(true),
-        Some("-") => None,
-        _ => Some(false),
-    };
+    let (mut detail, mut wide_us) = (Some(false), 0);
+    for word in words {
+        match word {
+            "d" => detail = Some(true),
+            "-" => detail = None,
+            _ => wide_us = word.strip_prefix('w').and_then(|w| w.parse().ok()).unwrap_or(0),
+        }
+    }
     Some(if kind == "=" {
-        Event::Ended { group, task, outcome, fence, us, place, detail }
+        Event::Ended { group, task, outcome, fence, us, place, detail, wide_us }
     } else {
-        Event::Tried { group, task, outcome, fence, us, place, detail }
+        Event::Tried { group, task, outcome, fence, us, place, detail, wide_us }
     })
 }
 
@@ -209,8 +216,8 @@ mod tests {
     #[test]
     fn lines_of_the_scripts_are_understood() {
         assert_eq!(Event::parse("+ 0 100 50"), Some(Event::Added { group: 0, first: 100, count: 50 }));
-        let ended = Event::Ended { group: 1, task: 7, outcome: Outcome::Failed, fence: 12, us: 800, place: 3, detail: Some(true) };
-        assert_eq!(Event::parse("= 1 7 F 12 800 3 d"), Some(ended));
+        let ended = Event::Ended { group: 1, task: 7, outcome: Outcome::Failed, fence: 12, us: 800, place: 3, detail: Some(true), wide_us: 40 };
+        assert_eq!(Event::parse("= 1 7 F 12 800 3 d w40"), Some(ended));
         assert_eq!(
             Event::parse("G 2 skipped needs group 1, which failed"),
             Some(Event::Group { group: 2, state: "skipped".into(), reason: "needs group 1, which failed".into() })

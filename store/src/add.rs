@@ -20,6 +20,8 @@ pub struct Entry {
     pub cost: i64,
     /// Never split over slots.
     pub whole: bool,
+    /// Continues the last run of the lane: a run longer than one call.
+    pub more: bool,
 }
 
 /// What became of a chunk.
@@ -68,6 +70,6 @@ impl Store {
 }
 
 fn entry_args(e: &Entry) -> [String; 2] {
-    let flags = if e.whole { "n" } else { "" };
+    let flags = format!("{}{}", if e.whole { "n" } else { "" }, if e.more { "c" } else { "" });
     [e.lane.to_string(), format!("{},{},{},{},{flags}", e.first, e.count, e.us, e.cost)]
 }

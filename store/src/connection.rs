@@ -5,6 +5,7 @@
 //! link is rebuilt under a generation number, so that many callers rebuild it once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -45,6 +46,7 @@ impl ConnectOptions {
 struct Link {
     connection: Option<MultiplexedConnection>,
     generation: u64,
+    run_id: String,
 }
 
 struct Inner {
@@ -54,6 +56,7 @@ struct Inner {
     keys: Keys,
     scripts: Arc<ScriptSet>,
     link: Mutex<Link>,
+    runs: AtomicU64,
 }
 
 /// A farm. Clones share one connection.
@@ -79,8 +82,8 @@ impl Store {
         let at = public_address(&options.url);
         let client = open_client(&options.url).map_err(|e| StoreError::Address { at: at.clone(), why: plain(&e) })?;
         let keys = Keys::new(&options.farm);
-        let link = Mutex::new(Link { connection: None, generation: 0 });
-        let store = Self { inner: Arc::new(Inner { client, at, options, keys, scripts, link }) };
+        let link = Mutex::new(Link { connection: None, generation: 0, run_id: String::new() });
+        let store = Self { inner: Arc::new(Inner { client, at, options, keys, scripts, link, runs: AtomicU64::new(0) }) };
         store.link().await?;
         Ok(store)
     }
@@ -97,6 +100,13 @@ impl Store {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.inner.at
+    }
+
+    /// How many runs of the server this store has met: it rises when a restarted server may have forgotten its last
+    /// second.
+    #[must_use]
+    pub fn server_runs(&self) -> u64 {
+        self.inner.runs.load(Ordering::Relaxed)
     }
 
     /// The farm's name.
@@ -189,7 +199,11 @@ impl Store {
             return Ok((connection.clone(), link.generation));
         }
         let mut connection = self.dial().await?;
-        self.greet(&mut connection).await?;
+        let run_id = self.greet(&mut connection).await?;
+        if link.run_id != run_id {
+            link.run_id = run_id;
+            self.inner.runs.fetch_add(1, Ordering::Relaxed);
+        }
         link.generation += 1;
         link.connection = Some(connection.clone());
         Ok((connection, link.generation))
@@ -202,7 +216,7 @@ impl Store {
     }
 
     /// Checks the server behind a fresh connection and notes its run id, before anything else is said on it.
-    async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<(), StoreError> {
+    async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<String, StoreError> {
         let at = self.inner.at.clone();
         let info: String = redis::cmd("INFO").arg("everything").query_async(connection).await.map_err(|e| self.refusal(&e))?;
         let field = |name: &str| info.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).unwrap_or("").trim().to_owned();
@@ -220,7 +234,7 @@ impl Store {
         let answer: Value = script
             .prepare_invoke()
             .key(self.inner.keys.meta())
-            .arg(run_id)
+            .arg(&run_id)
             .arg(SCHEMA)
             .invoke_async(connection)
             .await
@@ -231,7 +245,7 @@ impl Store {
                 let found = answer.get(2).map(text).unwrap_or_default();
                 Err(StoreError::Schema { at, farm: self.inner.options.farm.clone(), found, ours: SCHEMA })
             }
-            _ => Ok(()),
+            _ => Ok(run_id),
         }
     }
 

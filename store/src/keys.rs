@@ -58,6 +58,11 @@ impl Keys {
         self.key(&format!("log:{job}"))
     }
 
+    /// List: closing words of hosts, JSON.
+    pub(crate) fn reports(&self, job: &str) -> String {
+        self.key(&format!("result:{job}"))
+    }
+
     /// Channel: what makes workers beat at once.
     pub(crate) fn control(&self) -> String {
         self.key("control")

@@ -109,6 +109,8 @@ pub struct NextReply {
     pub claims: Vec<Claim>,
     /// Job and group whose suite should be loaded here.
     pub prepare: Vec<(String, u32)>,
+    /// Of the loaded ones: those whose group has ended.
+    pub over: Vec<(String, u32)>,
 }
 
 impl Store {
@@ -128,12 +130,14 @@ impl Store {
         let verdicts = answer.next().map(texts).unwrap_or_default();
         let claims = answer.next().map(list).unwrap_or_default();
         let prepare = answer.next().map(texts).unwrap_or_default();
+        let over = answer.next().map(texts).unwrap_or_default();
         Ok(NextReply {
             now_ms: now.as_ref().map(number).unwrap_or_default(),
             wait_ms: wait.as_ref().map(number).unwrap_or_default(),
             verdicts: verdicts.iter().map(|v| verdict(v)).collect(),
             claims: claims.into_iter().map(claim).collect(),
             prepare: prepare.iter().filter_map(|p| job_and_group(p)).collect(),
+            over: over.iter().filter_map(|p| job_and_group(p)).collect(),
         })
     }
 }

@@ -47,10 +47,11 @@ pub(crate) enum Name {
     Log,
     Adopt,
     Gc,
+    Report,
 }
 
 impl Name {
-    const ALL: [(Name, &'static str, &'static [&'static str], &'static str, bool); 12] = [
+    const ALL: [(Name, &'static str, &'static [&'static str], &'static str, bool); 13] = [
         // name, word, libraries, body, may run when memory is full (it frees, or ends what runs)
         (Name::Hello, "hello", BASE, lua!("hello"), true),
         (Name::Open, "open", TREE, lua!("open"), false),
@@ -64,6 +65,7 @@ impl Name {
         (Name::Log, "log", CLAIMS, lua!("log"), false),
         (Name::Adopt, "adopt", BASE, lua!("adopt"), true),
         (Name::Gc, "gc", BASE, lua!("gc"), true),
+        (Name::Report, "report", BASE, lua!("report"), false),
     ];
 
     pub(crate) fn word(self) -> &'static str {

@@ -28,7 +28,15 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn seal(&self, job: &str, group: u32, fence: u64, total: u32) -> Result<Sealed, StoreError> {
-        self.seal_number(job, &group.to_string(), fence, total).await
+        self.seal_number(job, &group.to_string(), fence, total, (0, 0)).await
+    }
+
+    /// As [`Store::seal`], with what the collected suite's own settings ask for: most failures, most slots (0: nothing).
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn seal_with(&self, job: &str, group: u32, fence: u64, total: u32, limits: (u32, u32)) -> Result<Sealed, StoreError> {
+        self.seal_number(job, &group.to_string(), fence, total, limits).await
     }
 
     /// Seals a job: every group is known.
@@ -36,12 +44,12 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn seal_job(&self, job: &str) -> Result<Sealed, StoreError> {
-        self.seal_number(job, "-1", 0, 0).await
+        self.seal_number(job, "-1", 0, 0, (0, 0)).await
     }
 
-    async fn seal_number(&self, job: &str, group: &str, fence: u64, total: u32) -> Result<Sealed, StoreError> {
-        let (fence, total) = (fence.to_string(), total.to_string());
-        let args = [job.as_bytes(), group.as_bytes(), fence.as_bytes(), total.as_bytes()];
+    async fn seal_number(&self, job: &str, group: &str, fence: u64, total: u32, limits: (u32, u32)) -> Result<Sealed, StoreError> {
+        let words = [fence.to_string(), total.to_string(), limits.0.to_string(), limits.1.to_string()];
+        let args: Vec<&[u8]> = [job, group].into_iter().chain(words.iter().map(String::as_str)).map(str::as_bytes).collect();
         let (word, rest) = status(&self.call(Name::Seal, &args).await?);
         Ok(match word.as_str() {
             "OK" => Sealed::New,

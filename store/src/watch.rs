@@ -54,6 +54,9 @@ impl Subscription {
         let (channel, bytes) = (message.get_channel_name(), message.get_payload_bytes());
         if channel == self.events {
             let payload = String::from_utf8_lossy(bytes);
+            if payload == "report" {
+                return Some(Message::Control(payload.into_owned()));
+            }
             let (sequence, batch) = payload.split_once('\n')?;
             return Some(Message::Events(Sequence::parse(sequence)?, batch.to_owned()));
         }

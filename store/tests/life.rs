@@ -27,7 +27,7 @@ fn result(claim: &Claim, task: u32, outcome: Outcome) -> TaskResult {
 
 async fn fill(store: &Store, job: &str, group: u32, lane: u32, n: u32) {
     let ids: Vec<String> = (0..n).map(|i| format!("test-{i}")).collect();
-    let run = Entry { lane, first: 0, count: n, us: -1, cost: -1, whole: false };
+    let run = Entry { lane, first: 0, count: n, us: -1, cost: -1, whole: false, more: false };
     assert_eq!(store.add(job, group, 0, 0, &ids, &[run]).await.unwrap(), Added::New(n));
     assert_eq!(store.seal(job, group, 0, n).await.unwrap(), Sealed::New);
 }
@@ -189,7 +189,7 @@ async fn adding_a_chunk_twice_is_harmless_and_a_wrong_one_is_refused() {
     let store = redis.store().await;
     store.open(&job("j1", vec![group("a", &[])]), "me", 60_000).await.unwrap();
     let ids = vec!["x".to_owned(), "y".to_owned()];
-    let run = [Entry { lane: 0, first: 0, count: 2, us: 5, cost: -1, whole: false }];
+    let run = [Entry { lane: 0, first: 0, count: 2, us: 5, cost: -1, whole: false, more: false }];
     assert_eq!(store.add("j1", 0, 0, 0, &ids, &run).await.unwrap(), Added::New(2));
     assert_eq!(store.add("j1", 0, 0, 0, &ids, &run).await.unwrap(), Added::Again(2));
     assert_eq!(store.add("j1", 0, 0, 0, &["x".into(), "z".into()], &run).await.unwrap(), Added::Conflict(2));

@@ -1,6 +1,7 @@
 -- add: appends a chunk of tasks to a group, and their runs to its lanes; repeating a chunk is harmless.
 -- KEYS 1 meta.  ARGV 1 job, 2 group, 3 fence of the collect attempt (0: the coordinator itself), 4 number of the first task,
 --   5 n ids, then n ids, then for each run: lane, "first,count,us,cost,flags"
+--   (flag c: continues the lane's last run)
 -- Returns {OK, added} | {DUP, added} | {EGAP, added} | {ECONFLICT, added} (other ids at these numbers) | {ESTALE, added}
 --   (not the current collector) | {ESEALED, added} | {EOVER, added} (group or job has ended) | {EUNKNOWN, 0}.
 -- Transitions: task - -> ready | blocked (behind its lane's gate).
@@ -33,8 +34,18 @@ bump(group, 'added', n)
 bump(group, 'ready', n)
 local touched = {}
 for a = 6 + n, #ARGV, 2 do
-  call('RPUSH', key('q', j, ARGV[a]), ARGV[a + 1])
-  touched[ARGV[a]] = (touched[ARGV[a]] or 0) + parse_entry(ARGV[a + 1]).count
+  local q, e = key('q', j, ARGV[a]), parse_entry(ARGV[a + 1])
+  touched[ARGV[a]] = (touched[ARGV[a]] or 0) + e.count
+  local tail = string.find(e.flags, 'c', 1, true) and call('LINDEX', q, -1)
+  e.flags = string.gsub(e.flags, 'c', '')
+  if tail then -- a run longer than one chunk: it goes on where the lane's last entry ends
+    local before = parse_entry(tail)
+    if before.first + before.count == e.first then
+      call('RPOP', q)
+      e = {first = before.first, count = before.count + e.count, us = e.us < 0 and -1 or before.us + e.us, cost = before.cost, flags = before.flags}
+    end
+  end
+  call('RPUSH', q, entry_text(e))
 end
 emit(job, '+ ' .. g .. ' ' .. first .. ' ' .. n)
 for l, count in pairs(touched) do

@@ -4,21 +4,24 @@
 --   wants: slot, max tasks, budget us, job it is warm for (or ''), lane, ms it has been with that job
 --   loaded: "job:group" whose suite this host has loaded
 -- Returns {status, now, wait ms, verdicts {OK|DUP|STALE ...}, claims {{fence, job, group, lane, place, first, n, slot, locks, {attempts}, {ids}} ...},
---   prepare {"job:group" ...}}; status UNKNOWN: not registered, resync first, nothing was done.
+--   prepare {"job:group" ...}, over {"job:group" of those loaded whose group has ended ...}}; status UNKNOWN: not registered, resync first, nothing was done.
 -- Transitions: running -> passed|failed|errored|timed-out|skipped|cancelled|ready; ready -> running.
 local w, nonce, lease_ms, n_results, n_wants, n_loaded = ARGV[1], ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5]), num(ARGV[6])
 local worker = worker_of(w)
-if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}} end
-if n_results > ITEMS or n_wants > 64 then return {'ETOOMANY', int(NOW), 0, {}, {}, {}} end
+if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}, {}} end
+if n_results > ITEMS or n_wants > 64 then return {'ETOOMANY', int(NOW), 0, {}, {}, {}, {}} end
 call('ZADD', key('workers'), 'XX', int(NOW + lease_ms), w)
 reap(50, false)
 worker = worker_of(w)
-if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}} end
+if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}, {}} end
 
 local verdicts = {}
 for i = 0, n_results - 1 do
   verdicts[i + 1] = take_result(w, unpack(ARGV, 7 + i * 8, 14 + i * 8))
 end
+
+local at, loaded, over = 7 + n_results * 8 + n_wants * 6, {}, {}
+for i = 0, n_loaded - 1 do loaded[ARGV[at + i]] = true end
 
 local replies, prepare, again = {}, {}, nonce ~= '' and nonce == worker.nonce
 if again then
@@ -27,9 +30,7 @@ if again then
     if c and c.left == c.count then replies[#replies + 1] = claim_reply(c) end
   end
 elseif worker.drain == 0 and n_wants > 0 then
-  local at = 7 + n_results * 8
-  local loaded = {}
-  for i = 0, n_loaded - 1 do loaded[ARGV[at + n_wants * 6 + i]] = true end
+  at = 7 + n_results * 8
   local fences, total = {}, ITEMS - n_results
   for i = 0, n_wants - 1 do
     local a = at + i * 6
@@ -50,4 +51,8 @@ end
 flush_claims()
 local list = {}
 for name in pairs(prepare) do list[#list + 1] = name end
-return {'OK', int(NOW), wait_ms(), verdicts, replies, list}
+for name in pairs(loaded) do
+  local group = group_of(string.match(name, '^(.*):(%d+)$'))
+  if not group or group_over(group.state) then over[#over + 1] = name end
+end
+return {'OK', int(NOW), wait_ms(), verdicts, replies, list, over}

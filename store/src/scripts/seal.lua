@@ -1,5 +1,6 @@
 -- seal: says that no more tasks come: to a group (by its collector or the coordinator), or to the job (group -1).
--- KEYS 1 meta.  ARGV 1 job, 2 group or -1, 3 fence of the collect attempt (0: the coordinator), 4 total of tasks
+-- KEYS 1 meta.  ARGV 1 job, 2 group or -1, 3 fence of the collect attempt (0: the coordinator), 4 total of tasks,
+--   5 most failures and 6 most slots that the collected suite's own settings ask for (0: nothing said)
 -- Returns OK | DUP | ECOUNT <added> | ESTALE | EOVER | EUNKNOWN.  Transitions: group open|collecting -> sealed; job open -> sealed.
 local j, g, fence, total = ARGV[1], ARGV[2], num(ARGV[3]), num(ARGV[4])
 local job = job_of(j)
@@ -23,6 +24,8 @@ if group.collector > 0 then
 end
 if group.added ~= total then return 'ECOUNT ' .. group.added end
 put(group, 'sealed', 1)
+if num(ARGV[5]) > 0 and job.max_failures == 0 then put(job, 'max_failures', num(ARGV[5])) end
+if num(ARGV[6]) > 0 and job.max_slots == 0 then put(job, 'max_slots', num(ARGV[6])) end
 if group.state == 'open' or group.state == 'collecting' then
   put(group, 'state', 'sealed')
   emit(job, 'G ' .. g .. ' sealed')

@@ -140,10 +140,12 @@ local function lease_tasks(want, job, group, lane, e, n)
 end
 local function try_lane(want, job, lane)
   local group = group_of(lane.j, lane.group)
+  -- a suite that must be loaded is handed out when it is known whole, to hosts that have loaded it
   if lane.warm == 1 and not want.loaded[lane.j .. ':' .. group.g] then
     want.prepare[lane.j .. ':' .. group.g] = true
     return nil
   end
+  if lane.warm == 1 and group.sealed == 0 then return nil end
   -- a slot holds claims of one lane only, and the locks of one claim only
   local slot = slot_of(want.worker.id, want.slot)
   if slot.n > 0 and (slot.j ~= lane.j or slot.l ~= lane.l or lane.locks ~= '') then return nil end

@@ -33,7 +33,7 @@ local function take_result(w, fence, j, g, task, outcome, us, wide, detail)
 
   local job, group = job_of(c.j), group_of(c.j, c.g)
   bump(group, 'running', -1)
-  local more = int(c.place) .. keep_detail(job, c, task, detail)
+  local more = int(c.place) .. keep_detail(job, c, task, detail) .. (wide > 0 and ' w' .. int(wide) or '')
   local bad = outcome == 'F' or outcome == 'E' or outcome == 'T'
   if bad then r.fails = r.fails + 1 end
   if outcome == 'P' then

@@ -50,6 +50,7 @@ end_group = function(job, group, state)
   put(group, 'state', state)
   emit(job, 'G ' .. group.g .. ' ' .. state .. ' ' .. group.reason)
   bump(job, 'open_groups', -1)
+  if group.collector > 0 then call('PUBLISH', key('control'), 'over ' .. job.id) end -- hosts that loaded it finish
   if group.kind == 'collect' then
     local target = group_of(group.j, int(group.collects))
     if state ~= 'succeeded' then close_group(job, target, job_live(job) and 'failed' or 'cancelled', 'collection ' .. state)
