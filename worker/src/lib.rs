@@ -1,1 +1,3 @@
 //! The worker daemon.
+
+pub mod warden;

@@ -1,2 +1,5 @@
 //! `remuda-worker`.
-fn main() {}
+
+fn main() {
+    remuda_worker::warden::run_if_warden();
+}

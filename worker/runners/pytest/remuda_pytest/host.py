@@ -1,0 +1,309 @@
+"""The loader's wait for the daemon: forks runners on request, forwards how they end, ends the session.
+
+A `select` loop over the control socket and one pair of pipes for each runner. No runner can block it:
+it never waits for one and reads only what is there. It must not run a test, except when forking is
+forbidden and the loader itself becomes the runner.
+"""
+
+import gc
+import mmap
+import os
+import selectors
+import signal
+import traceback
+
+from . import manifest, monitor, options, replay, runner, safety, wire, worker
+
+
+class Slot:
+    """A monitor, its runner and the pipes to both."""
+
+    def __init__(self, number, node):
+        self.slot = number
+        self.node = node
+        self.monitor = 0
+        self.runner = 0
+        self.status = None
+        self.buffer = b""
+        self.page = mmap.mmap(-1, mmap.PAGESIZE)
+        self.channel = None
+        self.reports = None
+
+
+class Host:
+    def __init__(self, control, load, untouched_random):
+        self.control = control
+        self.load = load
+        self.untouched_random = untouched_random
+        self.asked = {}
+        self.config = None
+        self.served = False
+        self.ending = False
+        self.summary = None
+        self.streams = ()
+        self.reader = wire.Reader(control)
+        self.selector = selectors.DefaultSelector()
+        self.slots = {}
+        self.watch = safety.Watch()
+
+    def serve(self, session, plugin):
+        """From the end of collection until the daemon says `finish`."""
+        self.session = session
+        self.plugin = plugin
+        self.replayer = replay.Replayer(session)
+        self.everything = replay.wants_all(self.config)
+        self.why = self._why_not_fork()
+        self.watch.stop()
+        self._send_manifest()
+        self.served = True
+        self.listing = self._listing()
+        self.replayer.mute()
+        worker.prepare(self.config)
+        if self.why is None:
+            gc.collect()
+            gc.freeze()
+        self.selector.register(self.control, selectors.EVENT_READ, self._on_control)
+        while not (self.ending and not self.slots):
+            for key, _ in self.selector.select():
+                key.data()
+        self._end_session()
+
+    def _why_not_fork(self):
+        if self.load.get("fork") == "never":
+            return "asked not to"
+        return self.watch.why_not_fork()
+
+    def _send_manifest(self):
+        for part in manifest.parts(self.session.items):
+            wire.send(self.control, part)
+        message = {
+            "type": "manifest_done",
+            "count": len(self.session.items),
+            "deselected": self.plugin.deselected,
+            "fork": self.why is None,
+            "why": self.why,
+            "options": options.wanted(self.config, self.asked, self.everything),
+        }
+        if self.plugin.collection_errors:
+            message["errors"] = self.plugin.collection_errors
+        wire.send(self.control, message)
+
+    # What the daemon says.
+
+    def _on_control(self):
+        for message in self.reader.receive(block=False):
+            kind = message.get("type")
+            if kind == "fork":
+                self._fork(message, [self.reader.descriptors.popleft() for _ in range(3)])
+            elif kind == "finish":
+                self.ending = True
+        if self.reader.closed:
+            self._abandon()
+
+    def _abandon(self):
+        """The daemon is gone: end every tree, then this process."""
+        for slot in self.slots.values():
+            # The monitor sees the end of file and kills its tree.
+            slot.channel.close()
+        for slot in self.slots.values():
+            try:
+                os.waitpid(slot.monitor, 0)
+            except ChildProcessError:
+                pass
+        os._exit(1)
+
+    # Forking.
+
+    def _fork(self, message, descriptors):
+        slot = Slot(message["slot"], worker.Node(self.config, message["number"], message["env"], self.load.get("slots", 1)))
+        try:
+            worker.call_node_hook(self.config, "pytest_configure_node", node=slot.node)
+            if self.why is not None:
+                self._become_runner(slot, message["env"], descriptors)
+                return
+            self._fork_monitor(slot, message["env"], descriptors)
+        except Exception as error:
+            traceback.print_exc()
+            self._tell_exited(slot, 1 << 8, "the fork failed: %s: %s" % (type(error).__name__, error))
+        finally:
+            for descriptor in descriptors:
+                _close(descriptor)
+
+    def _fork_monitor(self, slot, environment, descriptors):
+        slot.channel, theirs = wire.pair()
+        reports, write_reports = os.pipe()
+        runner.flush()
+        slot.monitor = os.fork()
+        if slot.monitor == 0:
+            self._in_monitor(slot, environment, descriptors, theirs, reports, write_reports)
+        theirs.close()
+        os.close(write_reports)
+        slot.channel.setblocking(False)
+        slot.reports = replay.Receiver(reports)
+        self.slots[slot.slot] = slot
+        self.selector.register(slot.channel, selectors.EVENT_READ, lambda: self._on_monitor(slot))
+        self.selector.register(reports, selectors.EVENT_READ, lambda: self._on_reports(slot))
+
+    def _in_monitor(self, slot, environment, descriptors, theirs, reports, write_reports):
+        """The child of the loader; never returns."""
+        try:
+            self._close_others()
+            slot.channel.close()
+            os.close(reports)
+            monitor.set_process_name("remuda-monitor")
+            monitor.become_subreaper()
+            pid = os.fork()
+            if pid == 0:
+                theirs.close()
+                monitor.die_with_parent()
+                self._in_runner(slot, environment, descriptors, write_reports)
+            for descriptor in descriptors + [write_reports]:
+                os.close(descriptor)
+            monitor.watch(theirs, pid)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            runner.flush()
+            os._exit(1)
+
+    def _close_others(self):
+        """A fork must hold neither the control socket nor the pipes of other runners."""
+        self.selector.close()
+        self.control.close()
+        for other in self.slots.values():
+            other.channel.close()
+            _close(other.reports.descriptor)
+
+    def _in_runner(self, slot, environment, descriptors, write_reports):
+        """The grandchild; never returns."""
+        code = 1
+        try:
+            monitor.set_process_name("remuda-" + slot.node.gateway.id)
+            connection = wire.connect_descriptor(descriptors[0])
+            worker.redirect(descriptors[1], descriptors[2])
+            relay = replay.Sender(self.config, write_reports, self.everything)
+            self._run_tests(slot, environment, connection, relay)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            runner.flush()
+            os._exit(code)
+
+    def _run_tests(self, slot, environment, connection, relay):
+        worker.become(self.config, slot.node, environment, self.untouched_random)
+        running = runner.Runner(self.session, connection, slot.page, relay, self.load)
+        self.plugin.runner = running
+        try:
+            running.run()
+        except runner.Fork:
+            # A test of its own process: it has reported, only the session's end is left.
+            worker.leave(self.config, self.session)
+            return
+        worker.leave(self.config, self.session)
+        if relay is not None:
+            relay.finished(self.config.workeroutput)
+        running.done()
+
+    def _become_runner(self, slot, environment, descriptors):
+        """Forking is forbidden: this process is the runner of its only slot."""
+        wire.send(self.control, {"type": "forked", "slot": slot.slot, "pid": os.getpid(), "runner": os.getpid()})
+        connection = wire.connect_descriptor(os.dup(descriptors[0]))
+        worker.redirect(os.dup(descriptors[1]), os.dup(descriptors[2]))
+        self.load["isolation"] = "slot"
+        self._run_tests(slot, environment, connection, None)
+        connection.close()
+        self._tell_exited(slot, 0, None)
+
+    # What a monitor says.
+
+    def _on_monitor(self, slot):
+        data = b""
+        try:
+            data = slot.channel.recv(4096)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            pass
+        if not data:
+            self._monitor_ended(slot)
+            return
+        slot.buffer += data
+        while len(slot.buffer) >= monitor.STATUS.size:
+            pid, status = monitor.STATUS.unpack_from(slot.buffer)
+            slot.buffer = slot.buffer[monitor.STATUS.size :]
+            if slot.runner == 0:
+                slot.runner = pid
+                message = {"type": "forked", "slot": slot.slot, "pid": slot.monitor, "runner": pid}
+                wire.send(self.control, message)
+            else:
+                slot.status = status
+
+    def _monitor_ended(self, slot):
+        _, status = os.waitpid(slot.monitor, 0)
+        self.selector.unregister(slot.channel)
+        slot.channel.close()
+        while self._on_reports(slot):
+            pass
+        self._forget_reports(slot)
+        if slot.status is None:
+            # The monitor itself was killed.
+            slot.status = status or signal.SIGKILL
+        worker.call_node_hook_safely(self.config, "pytest_testnodedown", node=slot.node, error=None)
+        if self.slots.get(slot.slot) is slot:
+            del self.slots[slot.slot]
+        self._tell_exited(slot, slot.status, None)
+
+    def _on_reports(self, slot):
+        """Replay what one runner has sent; whether there may be more."""
+        if slot.reports is None:
+            return False
+        contents, open_still = slot.reports.receive()
+        for content in contents:
+            try:
+                self.replayer.replay(content, slot.node)
+            except Exception:
+                traceback.print_exc()
+        if not open_still:
+            self._forget_reports(slot)
+        return bool(contents)
+
+    def _forget_reports(self, slot):
+        if slot.reports is not None:
+            self.selector.unregister(slot.reports.descriptor)
+            os.close(slot.reports.descriptor)
+            slot.reports = None
+
+    def _tell_exited(self, slot, status, error):
+        message = {
+            "type": "exited",
+            "slot": slot.slot,
+            "pid": slot.monitor or os.getpid(),
+            "runner": slot.runner or os.getpid(),
+            "status": status,
+        }
+        current = runner.CURRENT.unpack_from(slot.page, 0)[0]
+        if current:
+            message["test"] = current - 1
+        if error:
+            message["error"] = error
+        wire.send(self.control, message)
+
+    # The end.
+
+    def _listing(self):
+        return ""
+
+    def _end_session(self):
+        self.summary = self.replayer.record_summary()
+
+    def tell_end(self, code):
+        text = self.summary.getvalue() if self.summary is not None else ""
+        wire.send(self.control, {"type": "finished", "summary": text, "exit": code})
+
+
+def _close(descriptor):
+    try:
+        os.close(descriptor)
+    except OSError:
+        pass

@@ -1,0 +1,91 @@
+"""The hooks through which pytest calls us, in the loader and, after the fork, in a runner.
+
+One plugin, registered before anything else, for both roles: old pluggy versions do not show plugins
+that are registered late to every node. Only passes on; each hook is a few lines.
+"""
+
+import gc
+import importlib.util
+
+import pytest
+
+from . import options, worker
+
+# Collection makes objects in plenty and garbage rarely: fewer passes of the collector.
+COLLECTING_THRESHOLD = 200_000
+
+
+class Plugin:
+    def __init__(self, host):
+        self.host = host
+        self.asked = host.asked
+        self.runner = None
+        self.deselected = 0
+        self.collection_errors = []
+
+    # Start of the session.
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_load_initial_conftests(self, early_config, parser):
+        options.neutralise(early_config.known_args_namespace, self.asked)
+        yield
+        options.add_missing(parser)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_cmdline_main(self, config):
+        options.neutralise(config.option, self.asked)
+        worker.tame_plugins()
+        yield
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config):
+        self.host.config = config
+        if importlib.util.find_spec("xdist") is None:
+            config.addinivalue_line("markers", "xdist_group(name): tests which must run on one runner.")
+
+    # Collection.
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection(self):
+        usual = gc.get_threshold()
+        if gc.isenabled() and usual[0]:
+            gc.set_threshold(max(usual[0], COLLECTING_THRESHOLD), *usual[1:])
+        yield
+        gc.set_threshold(*usual)
+
+    def pytest_deselected(self, items):
+        self.deselected += len(items)
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            text = getattr(report, "longreprtext", str(report.longrepr))
+            self.collection_errors.append({"file": report.nodeid, "longrepr": text})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session):
+        if session.testsfailed and not session.config.option.continue_on_collection_errors:
+            number = session.testsfailed
+            raise session.Interrupted("%d error%s during collection" % (number, "s" if number > 1 else ""))
+        if session.items:
+            self.host.serve(session, self)
+        return True
+
+    # In a runner.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report):
+        if self.runner is not None:
+            self.runner.log_report(report)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef):
+        if self.runner is None:
+            yield
+            return
+        started = self.runner.fixture_started()
+        yield
+        self.runner.fixture_finished(fixturedef, started)
+
+    def pytest_warning_recorded(self, warning_message, when, nodeid, location):
+        if self.runner is not None and self.runner.relay is not None:
+            self.runner.relay.warning(warning_message, when, nodeid, location)

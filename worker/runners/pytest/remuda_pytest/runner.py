@@ -1,0 +1,281 @@
+"""The queue of one slot: takes test numbers from the daemon, runs them, reports each at once.
+
+A finished test is on the socket before the next one starts, so a crash can neither lose a result nor
+be blamed on the wrong test. Reads no command line and decides no outcome (outcome.py does).
+"""
+
+import collections
+import os
+import struct
+import sys
+import time
+import traceback
+
+import pytest
+from _pytest.fixtures import FixtureDef
+
+from . import monitor, outcome, wire
+
+WIDE = ("class", "module", "package", "session")
+# A test that is slower than this makes the next one worth announcing.
+SLOW = 0.05
+# Between short tests the socket is looked at only this often.
+GLANCE = 0.001
+CURRENT = struct.Struct("=q")
+
+
+class Fork(Exception):
+    """Raised in a forked child to unwind to the place that forked."""
+
+
+class Runner:
+    def __init__(self, session, connection, page, relay, load):
+        self.session = session
+        self.config = session.config
+        self.items = session.items
+        self.connection = connection
+        self.reader = wire.Reader(connection)
+        self.page = page
+        self.relay = relay
+        self.isolated = load.get("isolation") == "test"
+        self.style = getattr(session.config.option, "tbstyle", "auto")
+        # Held here because suites that freeze the time replace it in every module.
+        self.clock = time.perf_counter
+        self.process = os.getpid()
+        self.queue = collections.deque()
+        self.reports = []
+        self.wide = []
+        self.nested = []
+        self.last = False
+        self.announce = True
+        self.planned = None
+        self.before = -1
+        self.glanced = 0.0
+
+    # What the plugin hooks of the loader pass on.
+
+    def log_report(self, report):
+        self.reports.append(report)
+
+    def fixture_started(self):
+        self.nested.append(0.0)
+        return self.clock()
+
+    def fixture_finished(self, definition, started):
+        spent = self.clock() - started
+        own = spent - self.nested.pop()
+        if self.nested:
+            self.nested[-1] += spent
+        if definition.scope in WIDE and own >= 1e-6:
+            self.wide.append([definition.scope, int(own * 1e6)])
+
+    # The loop.
+
+    def run(self):
+        """Until the daemon says `last` (or goes away): run what is queued."""
+        while True:
+            now = self.clock()
+            if not self.queue or now - self.glanced > GLANCE:
+                self.glanced = now
+                self._listen(block=not self.queue and not self.last)
+            if self.queue:
+                self._next()
+            elif self.last:
+                break
+        self._late(None)
+
+    def done(self):
+        wire.send(self.connection, {"type": "done"})
+
+    def _listen(self, block):
+        for message in self.reader.receive(block):
+            kind = message.get("type")
+            if kind == "run":
+                self.announce = self.announce or not self.queue
+                self.queue.extend(message["tests"])
+            elif kind == "drop":
+                self._drop(set(message["tests"]))
+            elif kind == "last":
+                self.last = True
+        if self.reader.closed:
+            # The daemon is gone: nobody would hear the results.
+            os._exit(1)
+
+    def _drop(self, unwanted):
+        dropped = [number for number in self.queue if number in unwanted]
+        self.queue = collections.deque(number for number in self.queue if number not in unwanted)
+        wire.send(self.connection, {"type": "dropped", "tests": dropped})
+
+    def _next(self):
+        number = self.queue.popleft()
+        if self.isolated:
+            self._run_in_fork(number)
+        else:
+            self._run_here(number, self._following(self.items[number]))
+
+    def _following(self, item):
+        """The item whose fixtures must survive the teardown of this one."""
+        if self.queue:
+            return self.items[self.queue[0]]
+        return None if self.last else stand_in(item)
+
+    def _run_here(self, number, following):
+        item = self.items[number]
+        if self.planned is not item:
+            self._late(item)
+        CURRENT.pack_into(self.page, 0, number + 1)
+        if self.announce:
+            wire.send(self.connection, {"type": "started", "test": number})
+        started = self.clock()
+        self.reports = []
+        self.wide = []
+        self.nested = []
+        stop = self._protocol(item, following)
+        if os.getpid() != self.process:
+            # A test forked and let its child return into pytest: that child has no say here.
+            os._exit(1)
+        self.announce = not self.queue or self.clock() - started > SLOW
+        self._report(number)
+        CURRENT.pack_into(self.page, 0, 0)
+        self.planned = following
+        self.before = number
+        if stop is not None:
+            wire.send(self.connection, stop)
+
+    def _protocol(self, item, following):
+        """Run one test; pytest.exit and KeyboardInterrupt become a `stop` message."""
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            return self._interrupted(item, error)
+        except Exception:
+            self.reports.append(_broken(item, traceback.format_exc()))
+        return None
+
+    def _interrupted(self, item, error):
+        text = "%s: %s" % (type(error).__name__, error)
+        self.reports.append(_broken(item, text))
+        self.planned = None
+        return {"type": "stop", "reason": text, "exit": getattr(error, "returncode", None)}
+
+    def _report(self, number):
+        reports = self.reports
+        if not self.wide and outcome.simply_passed(reports):
+            body = outcome.passed_body(number, reports)
+            self.connection.sendall(wire.LENGTH.pack(len(body)) + body)
+        else:
+            wire.send(self.connection, outcome.result(number, reports, self.wide, self.style))
+        if self.relay is not None:
+            self.relay.test_finished(self.items[number], reports)
+
+    def _late(self, item):
+        """Tear down what the test that follows (None: nothing) does not need."""
+        state = self.session._setupstate
+        if not state.stack:
+            return
+        manager = self.config.pluginmanager.get_plugin("capturemanager")
+        if manager is not None:
+            manager.resume_global_capture()
+        error = None
+        try:
+            state.teardown_exact(item)
+        except BaseException as caught:
+            error = caught
+        finally:
+            captured = ("", "")
+            if manager is not None:
+                manager.suspend_global_capture(in_=False)
+                captured = manager.read_global_capture()
+        if error is not None:
+            self._report_late(error, captured)
+
+    def _report_late(self, error, captured):
+        for one in _flattened(error):
+            fixture, scope = _fixture_of(one)
+            text = "".join(traceback.format_exception(type(one), one, one.__traceback__))
+            titles = ("Captured stdout teardown", "Captured stderr teardown")
+            detail = {
+                "message": "%s: %s" % (type(one).__name__, one),
+                "longrepr": outcome.shortened(text, outcome.LARGEST_TEXT),
+                "when": "teardown",
+                "sections": [[title, text] for title, text in zip(titles, captured) if text],
+            }
+            message = {"type": "late", "fixture": fixture, "scope": scope, "after": self.before, "detail": detail}
+            wire.send(self.connection, message)
+
+    # Isolation by a fork for each test.
+
+    def _run_in_fork(self, number):
+        """One process for one test with all its fixtures; a crash of it is a crash of this runner."""
+        if self.before < 0:
+            monitor.become_subreaper()
+        flush()
+        pid = os.fork()
+        if pid == 0:
+            self.process = os.getpid()
+            self._run_here(number, None)
+            raise Fork
+        _, status = os.waitpid(pid, 0)
+        monitor.kill_left_overs()
+        if CURRENT.unpack_from(self.page, 0)[0] != 0 or status != 0:
+            end_as(status)
+        self.announce = not self.queue
+        self.before = number
+
+
+def end_as(status):
+    """End this process the way another one ended."""
+    if os.WIFSIGNALED(status):
+        import resource
+        import signal
+
+        # The child has dumped its core already.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        signal.signal(os.WTERMSIG(status), signal.SIG_DFL) if os.WTERMSIG(status) != signal.SIGKILL else None
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.WEXITSTATUS(status))
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+def stand_in(item):
+    """A node that shares all fixtures with `item` except the function's own.
+
+    An unknown next test must keep every wider scope: the parent's chain says exactly that.
+    """
+    return item.parent
+
+
+def _broken(item, text):
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords={},
+        outcome="failed",
+        longrepr=text,
+        when="setup",
+    )
+
+
+def _flattened(error):
+    inner = getattr(error, "exceptions", None)
+    if inner is None:
+        return [error]
+    return [leaf for one in inner for leaf in _flattened(one)]
+
+
+def _fixture_of(error):
+    """The fixture whose teardown raised: it is `self` of FixtureDef.finish on the traceback."""
+    step = error.__traceback__
+    while step is not None:
+        owner = step.tb_frame.f_locals.get("self")
+        if isinstance(owner, FixtureDef) and step.tb_frame.f_code.co_name == "finish":
+            return owner.argname, str(owner.scope)
+        step = step.tb_next
+    return "", ""

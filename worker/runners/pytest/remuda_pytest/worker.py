@@ -1,0 +1,232 @@
+"""Turns a fork of the loader into what the user's plugins know as an xdist worker.
+
+Runs once, in the fork, before the first test; `leave` is its counterpart. Knows pytest's insides (the
+capture manager, the temporary folder factory) so that no other file has to.
+"""
+
+import atexit
+import os
+import random
+import re
+import sys
+import traceback
+
+import pytest
+
+# In a worker of xdist these plugins do not exist or do nothing: reporting belongs to the loader.
+CONTROLLER_ONLY = ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin", "html", "json_report")
+# A fork has what these would have brought to and from a real worker.
+NOT_DISTRIBUTED = ("_cov", "metadata")
+AWARE_OF_WORKERS = re.compile(r"workerinput|workeroutput|slaveinput|is_xdist_|PYTEST_XDIST_WORKER")
+
+
+class Gateway:
+    """What plugins read of execnet's gateway."""
+
+    class Spec:
+        popen = True
+        chdir = None
+        python = sys.executable
+
+    def __init__(self, name):
+        self.id = name
+        self.spec = Gateway.Spec()
+
+    def _rinfo(self, update=False):
+        return self
+
+    platform = sys.platform
+    version_info = tuple(sys.version_info)
+    executable = sys.executable
+
+
+class Node:
+    """What `pytest_configure_node` and `pytest_testnodedown` of the user's plugins receive."""
+
+    class Manager:
+        roots = ()
+        specs = ()
+
+    def __init__(self, config, number, environment, count):
+        self.config = config
+        self.gateway = Gateway("gw%d" % number)
+        self.nodemanager = Node.Manager()
+        self.nodemanager.testrunuid = environment.get("PYTEST_XDIST_TESTRUNUID", "")
+        self.slotid = number
+        self.workeroutput = {}
+        self.workerinput = {
+            "workerid": self.gateway.id,
+            "workercount": int(environment.get("PYTEST_XDIST_WORKER_COUNT") or count),
+            "testrunuid": self.nodemanager.testrunuid,
+            "mainargv": list(sys.argv),
+        }
+
+
+def call_node_hook(config, name, **arguments):
+    """Call a hook of xdist in the loader, for all plugins that do not already share its memory."""
+    if getattr(config.hook, name, None) is None:
+        return
+    left_out = [config.pluginmanager.get_plugin(known) for known in NOT_DISTRIBUTED]
+    hook = config.pluginmanager.subset_hook_caller(name, [plugin for plugin in left_out if plugin])
+    hook(**arguments)
+
+
+def call_node_hook_safely(config, name, **arguments):
+    try:
+        call_node_hook(config, name, **arguments)
+    except Exception:
+        traceback.print_exc()
+
+
+def tame_plugins():
+    """Before pytest_configure: keep plugins from serving a kind of worker that will not exist."""
+    reruns = sys.modules.get("pytest_rerunfailures")
+    if reruns is not None:
+        # With xdist it would start a server and a thread to count the crashes of workers.
+        reruns.HAS_PYTEST_HANDLECRASHITEM = False
+
+
+def prepare(config):
+    """In the loader, before the first fork: what all runners of this host share."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is not None:
+        factory.getbasetemp()
+
+
+def redirect(stdout, stderr):
+    """Descriptors 1 and 2 become those the daemon passed."""
+    for given, target in ((stdout, 1), (stderr, 2)):
+        os.dup2(given, target)
+        os.close(given)
+
+
+def restart_capture(config):
+    """Give this process capture files of its own, on top of its own descriptors.
+
+    The loader's are open file descriptions shared by all forks, and remember the loader's stdout.
+    """
+    manager = config.pluginmanager.get_plugin("capturemanager")
+    multi = getattr(manager, "_global_capturing", None)
+    if multi is None:
+        return
+    manager.suspend_global_capture(in_=True)
+    for capture in (multi.in_, multi.out, multi.err):
+        if capture is not None and hasattr(capture, "targetfd_save"):
+            os.close(capture.targetfd_save)
+            capture.tmpfile.close()
+    manager._global_capturing = None
+    manager.start_global_capturing()
+    manager.suspend_global_capture()
+
+
+def redirect_faulthandler(config):
+    """A crash must print its traceback on this runner's stderr."""
+    from _pytest import faulthandler
+
+    key = getattr(faulthandler, "fault_handler_stderr_fd_key", None)
+    descriptor = config.stash.get(key, None) if key is not None else None
+    if descriptor is not None:
+        os.dup2(2, descriptor)
+
+
+def move_temporary_folder(config, name):
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is not None:
+        factory._given_basetemp = factory.getbasetemp() / ("popen-" + name)
+        factory._basetemp = None
+
+
+def reseed(config, number, untouched):
+    """Forks must not draw the same numbers.
+
+    A state that the suite seeded itself stays a function of that seed; else fresh entropy.
+    """
+    if config.pluginmanager.hasplugin("randomly"):
+        return
+    state = random.getstate()
+    random.seed(None if state == untouched else repr((state, number)))
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed(random.getrandbits(32) if state == untouched else [number, int(numpy.randint(1 << 31))])
+
+
+def mute_controller_plugins(config):
+    """Take the reporters out of the hooks, but let suites that ask for them by name find them."""
+    from _pytest.junitxml import xml_key
+
+    manager = config.pluginmanager
+    for name in CONTROLLER_ONLY:
+        plugin = manager.get_plugin(name)
+        if plugin is not None:
+            manager.unregister(plugin)
+            if name == "terminalreporter":
+                manager._name2plugin[name] = plugin
+                plugin._tw._file = sys.stdout
+    junit = config.stash.get(xml_key, None)
+    if junit is not None and manager.is_registered(junit):
+        manager.unregister(junit)
+
+
+def become(config, node, environment, untouched_random):
+    """Everything above, for one runner."""
+    # What was registered before the fork belongs to the loader and runs there.
+    atexit._clear()
+    os.environ.update(environment)
+    name = node.gateway.id
+    os.environ.setdefault("PYTEST_XDIST_WORKER", name)
+    os.environ.setdefault("PYTEST_XDIST_WORKER_COUNT", str(node.workerinput["workercount"]))
+    os.environ.setdefault("PYTEST_XDIST_TESTRUNUID", node.workerinput["testrunuid"])
+    config.workerinput = node.workerinput
+    config.workeroutput = {}
+    restart_capture(config)
+    redirect_faulthandler(config)
+    move_temporary_folder(config, name)
+    reseed(config, node.slotid, untouched_random)
+    mute_controller_plugins(config)
+
+
+def leave(config, session):
+    """The end of a runner: session hooks of plugins that know workers, coverage, exit handlers.
+
+    A plugin that never heard of workers opened its session in the loader, and closes it there.
+    """
+    aware = _aware_plugins(config)
+    others = [plugin for plugin in config.pluginmanager.get_plugins() if plugin not in aware]
+    hook = config.pluginmanager.subset_hook_caller("pytest_sessionfinish", others)
+    hook(session=session, exitstatus=pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK)
+    save_coverage(config)
+    atexit._run_exitfuncs()
+
+
+def _aware_plugins(config):
+    found = []
+    for implementation in config.hook.pytest_sessionfinish.get_hookimpls():
+        module = sys.modules.get(implementation.function.__module__)
+        name = getattr(module, "__name__", "_pytest")
+        if name.partition(".")[0] in ("_pytest", "remuda_pytest", "xdist", "pytest_html"):
+            continue
+        try:
+            with open(module.__file__, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except (OSError, AttributeError, TypeError):
+            continue
+        if AWARE_OF_WORKERS.search(text):
+            found.append(implementation.plugin)
+    return found
+
+
+def save_coverage(config):
+    """coverage.py chooses a new data file after a fork; the loader combines them all."""
+    if "coverage" not in sys.modules:
+        return
+    measuring = []
+    plugin = config.pluginmanager.get_plugin("_cov")
+    controller = getattr(plugin, "cov_controller", None)
+    if controller is not None and controller.cov is not None:
+        measuring.append(controller.cov)
+    current = getattr(sys.modules["coverage"].Coverage, "current", lambda: None)()
+    if current is not None and current not in measuring:
+        measuring.append(current)
+    for coverage in measuring:
+        coverage.stop()
+        coverage.save()
