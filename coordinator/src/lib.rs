@@ -6,4 +6,6 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod follow;
 pub mod job;
+pub mod report;
