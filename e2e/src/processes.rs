@@ -48,3 +48,11 @@ pub async fn until(what: &str, seconds: u64, mut done: impl AsyncFnMut() -> bool
 pub fn lines(path: &Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
+
+/// The interpreter with pytest and its plugins that `make setup` prepares.
+#[must_use]
+pub fn python() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `make setup`", python.display());
+    python
+}
