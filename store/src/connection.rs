@@ -145,6 +145,9 @@ impl Store {
 
     /// Runs plain reads as one pipeline, within the patience.
     pub(crate) async fn read(&self, what: &str, pipe: &redis::Pipeline) -> Result<Vec<Value>, StoreError> {
+        if pipe.is_empty() {
+            return Ok(Vec::new());
+        }
         Ok(list(self.persist(what, &Request::Reads(pipe)).await?))
     }
 

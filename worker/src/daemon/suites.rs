@@ -374,6 +374,7 @@ impl Daemon {
 
     fn loader_ended(&mut self, id: u64, detail: &Detail) {
         let Some(loader) = self.loaders.remove(&id) else { return };
+        tracing::info!(job = loader.job, message = detail.message, output = ?detail.sections, "a loader ended");
         self.heart.forget_keeper(loader.keeper_index);
         self.deadlines.set(loader.keeper_index, 0);
         self.collect_ended_early(&loader, detail);

@@ -269,8 +269,7 @@ mod tests {
         assert_eq!(last.bytes, b"cdefg");
         assert_eq!(last.pieces, [
             piece(Stream::Out, 1, 1),
-            piece(Stream::Err, 2, 1),
-            piece(Stream::Err, 2, 3)
+            piece(Stream::Err, 2, 4)
         ]);
     }
 

@@ -76,6 +76,8 @@ struct Waiting {
     keepers: HashMap<u64, Answer>,
     services: HashMap<u64, Answer>,
     gone: HashMap<u64, oneshot::Sender<Status>>,
+    /// There will be no more answers.
+    closed: bool,
 }
 
 type Shared = Arc<Mutex<Waiting>>;
@@ -139,17 +141,16 @@ impl Warden {
         }
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let (ours, theirs) = UnixStream::pair()?;
-        let (gone_in, gone) = oneshot::channel();
+        let (gone_in, gone_out) = oneshot::channel();
         let (answer_in, answer) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.expect(|waiting| {
             waiting.keepers.insert(serial, answer_in);
             waiting.gone.insert(serial, gone_in);
-        }
+        })?;
         let message = ToWarden::Keeper { serial, index };
         self.sender.send(&message, vec![theirs.into()])?;
         let pid = self.answer(answer).await?;
-        Keeper::new(index, pid, ours, gone)
+        Keeper::new(index, pid, ours, gone_out)
     }
 
     /// Starts a service. It belongs to the warden, ends after all keepers, and services end in the
@@ -158,13 +159,25 @@ impl Warden {
         let id = unit.id;
         let (run, fds) = unit.into_run();
         let (answer_in, answer) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).services.insert(id, answer_in);
+        self.expect(|waiting| {
+            waiting.services.insert(id, answer_in);
+        })?;
         self.sender.send(&ToWarden::Service { id, spec: run.spec }, fds)?;
         Ok(Service { id, pid: self.answer(answer).await? })
     }
 
+    /// Registers who waits for an answer, unless there will be none.
+    fn expect(&self, register: impl FnOnce(&mut Waiting)) -> io::Result<()> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.closed {
+            return Err(gone());
+        }
+        register(&mut waiting);
+        Ok(())
+    }
+
     async fn answer(&self, answer: oneshot::Receiver<io::Result<i32>>) -> io::Result<i32> {
-        answer.await.unwrap_or_else(|_| Err(io::Error::other("the warden is gone")))
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// The next event; none when the warden is gone. Can be cancelled without losing one.
@@ -243,5 +256,10 @@ async fn listen(
         }
     }
     // Everybody who waits learns that there will be no answer.
-    *waiting.lock().unwrap_or_else(PoisonError::into_inner) = Waiting::default();
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    *waiting = Waiting { closed: true, ..Waiting::default() };
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the warden is gone")
 }

@@ -183,8 +183,17 @@ impl Actions {
         for (fd, target) in moved.iter().zip(&spec.pass_fds) {
             actions.dup2(fd.as_raw_fd(), *target)?;
         }
+        if !spec.pass_fds.contains(&0) {
+            actions.open_null_as_stdin()?;
+        }
         actions._moved = moved;
         Ok(actions)
+    }
+
+    /// Whatever descriptor 0 of the keeper is: a child must find one there, or its first open file becomes its stdin.
+    fn open_null_as_stdin(&mut self) -> io::Result<()> {
+        // SAFETY: an initialised structure and a string that the call copies.
+        check(unsafe { libc::posix_spawn_file_actions_addopen(&raw mut self.raw, 0, c"/dev/null".as_ptr(), libc::O_RDONLY, 0) })
     }
 
     fn dup2(&mut self, fd: RawFd, target: RawFd) -> io::Result<()> {

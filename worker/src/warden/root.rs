@@ -15,7 +15,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, fork, getppid, pipe2, setsid};
+use nix::unistd::{ForkResult, Pid, fork, getppid, pipe2, setsid};
 
 use super::channel::{Channel, Peer};
 use super::deadlines::Deadlines;
@@ -78,23 +78,19 @@ fn start(control: OwnedFd, table: OwnedFd) -> io::Result<Root> {
     Ok(Root { channel, signals, deadlines, keepers, services, gone })
 }
 
-/// Moves `control` to descriptor 3, makes 0, 1 and 2 `/dev/null`, and closes everything else.
+/// Moves `control` out of the way, makes 0, 1 and 2 `/dev/null`, and closes everything else.
 fn inherit_nothing_but(control: OwnedFd) -> io::Result<OwnedFd> {
-    let moved = fcntl(&control, FcntlArg::F_DUPFD_CLOEXEC(3))?;
-    drop(control);
-    // SAFETY: just made by `fcntl`.
-    let moved = unsafe { OwnedFd::from_raw_fd(moved) };
     let null = File::options().read(true).write(true).open("/dev/null")?;
-    // SAFETY: `null` is a valid descriptor; 0 is free or nobody's (the client put `control` there).
-    if unsafe { libc::dup2(null.as_raw_fd(), 0) } < 0 {
-        return Err(io::Error::last_os_error());
+    // Above the three, wherever they are now: a `dup2` onto itself would leave it close-on-exec.
+    let (moved, null) = (above_stderr(&control)?, above_stderr(&null)?);
+    drop(control);
+    for target in 0..=2 {
+        // SAFETY: both are descriptors of this process; nothing owns 0, 1 and 2 any more.
+        if unsafe { libc::dup2(null.as_raw_fd(), target) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
-    dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
-    if null.as_raw_fd() <= 2 {
-        // It *is* one of the three, and stays.
-        std::mem::forget(null);
-    }
+    drop(null);
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|fd| *fd > 2 && *fd != moved.as_raw_fd())
@@ -104,6 +100,12 @@ fn inherit_nothing_but(control: OwnedFd) -> io::Result<OwnedFd> {
         unsafe { libc::close(fd) };
     }
     Ok(moved)
+}
+
+fn above_stderr<F: AsFd>(fd: &F) -> io::Result<OwnedFd> {
+    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: just made by `fcntl`.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 fn live(mut root: Root) {
