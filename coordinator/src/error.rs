@@ -117,6 +117,9 @@ pub enum Error {
     /// The job's owner is another coordinator now.
     #[error("another coordinator has taken over job {0}")]
     TakenOver(String),
+    /// The user did not wait for the end.
+    #[error("killed")]
+    Killed(Exit),
     /// No worker of the farm may run a group.
     #[error("{0}")]
     NoWorker(String),
@@ -144,6 +147,7 @@ impl Error {
             Self::Store(StoreError::Address { .. }) => Exit::Usage,
             Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
             Self::NoWorker(_) => Exit::Incomplete,
+            Self::Killed(exit) => *exit,
             Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } | Self::Embedded { .. } | Self::TakenOver(_) => Exit::Internal,
         }
     }

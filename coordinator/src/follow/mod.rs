@@ -1,5 +1,12 @@
-//! The attached run: what a job's events mean, and the loop that follows it to its end.
+//! The attached run: what a job's events mean (`view`), their names (`names`), the loop that follows it (`attached`),
+//! its end (`ending`, `verdict`).
 
+pub mod attached;
+pub mod ending;
+pub mod fit;
+pub mod names;
+pub mod signals;
+pub mod verdict;
 pub mod view;
 
 #[cfg(test)]

@@ -380,6 +380,13 @@ impl JobView {
         found
     }
 
+    /// The slot that holds the claim of a fence.
+    #[must_use]
+    pub fn slot_of(&self, fence: u64) -> Option<(SlotKey, u32)> {
+        let slot = self.by_fence.get(&fence)?;
+        Some((slot.clone(), self.slots.get(slot)?.number))
+    }
+
     /// Slots and workers that took tests.
     #[must_use]
     pub fn took_part(&self) -> (usize, usize) {

@@ -22,6 +22,8 @@ pub struct Adhoc {
     pub flags: Layer,
     /// `-v` less `-q` of the framework.
     pub verbosity: i32,
+    /// The framework shall not capture output.
+    pub live: bool,
     /// What the user should know.
     pub note: Option<String>,
 }
@@ -44,7 +46,7 @@ pub fn command(words: &[OsString], keyword: Option<&str>) -> Result<Adhoc, Error
         let adapter = Adapter::Command { template: template::literal(&words) };
         let items = Items::Known(vec![template::command_line(&words)]);
         let draft = draft(group_name(&words[0]), adapter, items);
-        return Ok(Adhoc { draft, flags: Layer::default(), verbosity: 0, note });
+        return Ok(Adhoc { draft, flags: Layer::default(), verbosity: 0, live: false, note });
     };
     let known = pytest::known(&called.args);
     let mut args = called.args;
@@ -60,7 +62,7 @@ pub fn command(words: &[OsString], keyword: Option<&str>) -> Result<Adhoc, Error
         ..Layer::default()
     };
     let draft = draft("pytest".into(), super::pytest_adapter(called.program, args, None, None), Items::Collected);
-    Ok(Adhoc { draft, flags, verbosity: known.verbosity, note: None })
+    Ok(Adhoc { draft, flags, verbosity: known.verbosity, live: known.live, note: None })
 }
 
 fn typed<T>(value: Option<T>) -> Option<Chosen<T>> {

@@ -28,6 +28,8 @@ pub struct Known {
     pub durations: Option<usize>,
     /// `-v` less `-q`.
     pub verbosity: i32,
+    /// `-s`: output is not captured but seen at once.
+    pub live: bool,
 }
 
 /// Recognises pytest in a command.
@@ -83,12 +85,13 @@ fn long_flag<'a>(found: &mut Known, name: &str, value: Option<&'a str>, words: &
         "exitfirst" => found.maxfail = Some(1),
         "verbose" => found.verbosity += 1,
         "quiet" => found.verbosity -= 1,
-        "numprocesses" | "maxfail" | "dist" | "timeout" | "durations" => {
+        "numprocesses" | "maxfail" | "dist" | "timeout" | "durations" | "capture" => {
             let Some(value) = value.or_else(|| words.next()) else { return };
             match name {
                 "numprocesses" => found.slots = slots(value),
                 "maxfail" => found.maxfail = value.parse().ok(),
                 "dist" => found.group_by = group_by(value),
+                "capture" => found.live = value == "no",
                 "timeout" => found.timeout = Span::from_text(value).ok().filter(|s| s.ms() > 0),
                 _ => found.durations = value.parse().ok(),
             }
@@ -103,6 +106,7 @@ fn short_flags<'a>(found: &mut Known, letters: &'a str, words: &mut impl Iterato
             'x' => found.maxfail = Some(1),
             'v' => found.verbosity += 1,
             'q' => found.verbosity -= 1,
+            's' => found.live = true,
             'n' | 'k' | 'm' | 'p' | 'c' | 'o' | 'W' | 'r' => {
                 // the rest of the word, or the next one, is its value and has no flags
                 let rest = &letters[i + letter.len_utf8()..];
@@ -154,10 +158,11 @@ mod tests {
         let all = known(&words("-xvn3 --dist loadfile --timeout=60 --durations 5 tests"));
         assert_eq!(
             all,
-            Known { slots: Some(Slots::Count(3)), maxfail: Some(1), group_by: Some(GroupByArg::File), timeout: Span::from_text("60").ok(), durations: Some(5), verbosity: 1 }
+            Known { slots: Some(Slots::Count(3)), maxfail: Some(1), group_by: Some(GroupByArg::File), timeout: Span::from_text("60").ok(), durations: Some(5), verbosity: 1, live: false }
         );
         assert_eq!(known(&words("-n auto --maxfail 3")).slots, Some(Slots::Auto));
         assert_eq!(known(&words("-n0")).slots, Some(Slots::Count(1)));
+        assert!(known(&words("-xs")).live && known(&words("--capture=no")).live && !known(&words("--capture=sys")).live);
     }
 
     #[test]

@@ -276,6 +276,10 @@ impl<W: Write + Send> Reporter for Console<W> {
         }
     }
 
+    fn leave(&mut self) {
+        let _ = self.say("");
+    }
+
     fn progress(&mut self, now: &Progress) -> io::Result<()> {
         if self.look.bar {
             let text = self.bar.draw(now, self.style);

@@ -3,6 +3,7 @@
 
 pub mod bar;
 pub mod console;
+pub mod durations;
 pub mod events;
 pub mod junit;
 pub mod log;
@@ -209,6 +210,9 @@ pub trait Reporter: Send {
     /// # Errors
     /// Its file or stream cannot be written.
     fn fact(&mut self, fact: &Fact, at: Duration) -> std::io::Result<()>;
+
+    /// The run cannot be followed any more: leave what is shown in order.
+    fn leave(&mut self) {}
 
     /// Shows how far the run is; most do not.
     ///
