@@ -228,15 +228,4 @@ mod tests {
         let error = find_server(&|name| (name == SERVER_VARIABLE).then(|| "/no/such".to_owned()), None).unwrap_err();
         assert!(error.to_string().ends_with("tried REMUDA_REDIS_SERVER=/no/such, which is no program"), "{error}");
     }
-
-    #[tokio::test]
-    async fn a_server_that_does_not_start_is_an_error_with_its_own_words() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("redis-server");
-        std::fs::write(&path, "#!/bin/sh\necho cannot do this >&2\nsleep 0.1\nexit 7\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let error = Embedded::start(&path, LogFile::new(Box::new(std::io::sink()))).await.err().unwrap();
-        assert_eq!(error.to_string(), "the embedded redis-server ended at once (exit code 7)\n    cannot do this");
-        assert_eq!(error.exit().code(), 3);
-    }
 }
