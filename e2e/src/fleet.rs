@@ -32,11 +32,16 @@ impl Fleet {
 
     /// Starts a worker; every process beneath it carries `REMUDA_E2E_MARK=<folder>`.
     pub fn worker(&mut self, slots: u32, more: &[&str]) -> u32 {
+        let scratch = self.path().to_string_lossy().into_owned();
+        let all: Vec<&str> = ["--embedded", "--scratch", &scratch].into_iter().chain(more.iter().copied()).collect();
+        self.lab_worker(slots, &all)
+    }
+
+    /// Starts a worker as on a lab machine, with a state folder.
+    pub fn lab_worker(&mut self, slots: u32, more: &[&str]) -> u32 {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path().join("workers.log")).unwrap();
         let child = Command::new(binary("remuda-worker"))
-            .args(["--redis", &self.redis.url(), "--farm", "test", "--embedded", "--slots", &slots.to_string()])
-            .arg("--scratch")
-            .arg(self.path())
+            .args(["--redis", &self.redis.url(), "--farm", "test", "--slots", &slots.to_string()])
             .args(more)
             .env("E2E_MARK", self.path())
             .env("REMUDA_LOG", "info")

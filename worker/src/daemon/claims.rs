@@ -243,7 +243,8 @@ impl Daemon {
     pub(super) async fn on_pulse(&mut self, pulse: Pulse) -> Result<(), WorkerError> {
         match pulse {
             Pulse::Unknown => self.resync().await?,
-            Pulse::Answered { stop, drain, .. } => {
+            Pulse::Answered { stop, drain, watched } => {
+                self.watch_live(watched);
                 for (fence, lost) in stop {
                     self.stop_claim(fence, if lost { Abort::Lost } else { Abort::Cancelled });
                 }

@@ -28,7 +28,7 @@ impl Daemon {
         if let Err(error) = self.ready_keeper(slot, spec, group).await {
             return self.refuse(slot, &format!("worker on {} has no process to start commands with: {error}", self.settings.host));
         }
-        let group_spec = &spec.groups[group as usize];
+        let (group_spec, live) = (&spec.groups[group as usize], self.is_watched(&spec.id));
         for at in 0..self.slots[slot as usize].queue.len() {
             if self.slots[slot as usize].queue[at].sent.is_some() {
                 continue;
@@ -40,6 +40,7 @@ impl Daemon {
             unit.timeout = group_spec.timeout_ms.map(Duration::from_millis);
             unit.grace = Duration::from_millis(group_spec.grace_ms);
             (unit.head, unit.tail) = (OUTPUT_BYTES, OUTPUT_BYTES);
+            unit.live = live;
             let place = place_of(assignment, spec, &self.settings.worker, self.settings.slots);
             unit.env = environment::of_attempt(&place).into_iter().map(|(k, v)| (k.into(), Some(v.into()))).collect();
             let keeper = self.slots[slot as usize].keeper.as_ref();
@@ -82,7 +83,7 @@ impl Daemon {
             }
             KeeperEvent::Gone { .. } => self.on_keeper_gone(slot),
             KeeperEvent::Tail { id, bytes, .. } => self.show_tail(slot, id, &bytes),
-            KeeperEvent::Output { .. } => {}
+            KeeperEvent::Output { id, stream, bytes, .. } => self.on_live_output(slot, id, stream, bytes),
         }
     }
 

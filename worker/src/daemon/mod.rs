@@ -9,6 +9,7 @@ mod collect;
 mod commands;
 mod inbox;
 mod jobs;
+mod live;
 mod shutdown;
 mod slots;
 mod status;
@@ -57,6 +58,7 @@ struct Daemon {
     serial: u64,
     outbox: claims::Outbox,
     drain: Option<Drain>,
+    live: live::Live,
     /// The pytest runner's entry file.
     runner_main: PathBuf,
     _folder: tempfile::TempDir,
@@ -101,8 +103,9 @@ impl Daemon {
         });
         let slots = (0..settings.slots).map(Slot::new).collect();
         let outbox = claims::Outbox::default();
+        let live = live::Live::new(store.clone());
         let (jobs, loaders) = (HashMap::new(), HashMap::new());
-        Ok(Self { settings, store, warden, deadlines, heart, inbox, slots, jobs, loaders, serial: 0, outbox, drain: None, runner_main, _folder: folder })
+        Ok(Self { settings, store, warden, deadlines, heart, inbox, slots, jobs, loaders, serial: 0, outbox, drain: None, live, runner_main, _folder: folder })
     }
 
     fn registration(&self) -> Registration {
