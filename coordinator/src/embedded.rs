@@ -152,9 +152,13 @@ impl Embedded {
         Error::Embedded { what, problem, log }
     }
 
-    /// Asks the worker to end, then the server; kills what does not.
-    pub async fn stop(mut self) {
+    /// Asks the worker to end, then the server; kills what does not. `at_once`: the worker kills what it runs.
+    pub async fn stop(mut self, at_once: bool) {
         if let Some(worker) = &mut self.worker {
+            // to a worker a second signal of either kind says: do not wait for what runs
+            if at_once {
+                send(worker, Signal::SIGINT);
+            }
             end(worker).await;
         }
         end(&mut self.server).await;
@@ -168,10 +172,14 @@ async fn ended(child: Option<&mut Child>) -> std::io::Result<std::process::ExitS
     }
 }
 
-async fn end(child: &mut Child) {
+fn send(child: &Child, signal: Signal) {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let _ = kill(Pid::from_raw(pid), signal);
     }
+}
+
+async fn end(child: &mut Child) {
+    send(child, Signal::SIGTERM);
     if tokio::time::timeout(STOP, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
