@@ -54,7 +54,7 @@ pub struct NextCall {
     pub lease_ms: u64,
     /// Results, at most [`crate::ITEMS`].
     pub results: Vec<TaskResult>,
-    /// Slots that want work.
+    /// Slots that want work, at most 64.
     pub wants: Vec<Want>,
     /// Job and group whose suite this host has loaded.
     pub loaded: Vec<(String, u32)>,
@@ -123,8 +123,13 @@ impl Store {
         let args: Vec<&[u8]> = owned.iter().map(Vec::as_slice).collect();
         let mut answer = list(self.call(Name::Next, &args).await?).into_iter();
         let status = answer.next().as_ref().map(text).unwrap_or_default();
-        if status != "OK" {
-            return Err(StoreError::UnknownWorker { worker: call.worker.clone() });
+        match status.as_str() {
+            "OK" => {}
+            "UNKNOWN" => return Err(StoreError::UnknownWorker { worker: call.worker.clone() }),
+            _ => {
+                let why = format!("{status}: {} results and {} wants in one call", call.results.len(), call.wants.len());
+                return Err(StoreError::Script { at: self.address().to_owned(), script: "next".to_owned(), why });
+            }
         }
         let (now, wait) = (answer.next(), answer.next());
         let verdicts = answer.next().map(texts).unwrap_or_default();
@@ -203,6 +208,33 @@ fn claim(value: redis::Value) -> Claim {
 fn locks(held: &str) -> Vec<(String, Vec<String>)> {
     held.split(';')
         .filter_map(|lock| lock.split_once('='))
-        .map(|(pool, items)| (pool.to_owned(), items.split('|').map(str::to_owned).collect()))
+        .map(|(pool, items)| (pool.to_owned(), items.split('|').filter(|i| !i.is_empty()).map(plain_item).collect()))
         .collect()
+}
+
+/// An item as the scripts keep it: without the signs that part items and pools from each other.
+pub(crate) fn escape_item(item: &str) -> String {
+    if item.is_empty() {
+        return "%".to_owned();
+    }
+    item.replace('%', "%25").replace('|', "%7C").replace(';', "%3B")
+}
+
+fn plain_item(escaped: &str) -> String {
+    if escaped == "%" {
+        return String::new();
+    }
+    escaped.replace("%3B", ";").replace("%7C", "|").replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escape_item, locks};
+
+    #[test]
+    fn items_may_hold_the_signs_that_part_them() {
+        let items = ["usb|1;2", "100%7C", "", "a=b"];
+        let held = format!("board={};lab=x", items.map(escape_item).join("|"));
+        assert_eq!(locks(&held), [("board".to_owned(), items.map(str::to_owned).to_vec()), ("lab".to_owned(), vec!["x".to_owned()])]);
+    }
 }

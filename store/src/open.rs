@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::connection::Store;
 use crate::error::StoreError;
+use crate::next::escape_item;
 use crate::reply::status;
 use crate::scripts::Name;
 
@@ -88,7 +89,7 @@ fn plan(spec: &JobSpec) -> Value {
     let pools: serde_json::Map<String, Value> = spec
         .pools
         .iter()
-        .map(|(name, items)| (name.clone(), json!({"definition": items.join("\n"), "items": items})))
+        .map(|(name, items)| (name.clone(), json!({"definition": items.join("\n"), "items": items.iter().map(|i| escape_item(i)).collect::<Vec<_>>()})))
         .collect();
     json!({
         "name": spec.name, "submitter": spec.submitter, "priority": spec.priority, "weight": spec.weight,

@@ -2,27 +2,40 @@
 -- KEYS 1 meta.  ARGV 1 job, 2 group, 3 fence of the collect attempt (0: the coordinator itself), 4 number of the first task,
 --   5 n ids, then n ids, then for each run: lane, "first,count,us,cost,flags"
 --   (flag c: continues the lane's last run)
--- Returns {OK, added} | {DUP, added} | {EGAP, added} | {ECONFLICT, added} (other ids at these numbers) | {ESTALE, added}
+-- Returns {OK, added} | {DUP, added} | {EGAP, added} (send from there on) | {ECONFLICT, added} (other ids at these numbers) | {ESTALE, added}
 --   (not the current collector) | {ESEALED, added} | {EOVER, added} (group or job has ended) | {EUNKNOWN, 0}.
 -- Transitions: task - -> ready | blocked (behind its lane's gate).
 local j, g, fence, first, n = ARGV[1], ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5])
+local bad_runs = redis.error_reply('ERUNS the runs of a chunk must be whole, in lanes of its group, and hold each of its tasks once')
 local job = job_of(j)
 local group = job and group_of(j, g)
 if not group or n > ITEMS then return {'EUNKNOWN', 0} end
-if not job_live(job) or group_over(group.state) or group.state == 'closing' then return {'EOVER', group.added} end
+if not job_live(job) then return {'EOVER', group.added} end
 if group.collector > 0 then
   local collect = record_of(j, int(group.collector - 1), 0)
   if not collect or collect.state ~= 'R' or collect.fence ~= fence then return {'ESTALE', group.added} end
 end
-if first > group.added then return {'EGAP', group.added} end
-if first < group.added then
-  for i = 0, n - 1 do
+local ended = group_over(group.state) or group.state == 'closing'
+if first < group.added or n == 0 then -- also when the group has ended: a collector that was lost is repeated
+  for i = 0, min(n, group.added - first) - 1 do
     local task = first + i
     if call('LINDEX', key('ids', j, g, floor(task / BUCKET)), task % BUCKET) ~= ARGV[6 + i] then return {'ECONFLICT', group.added} end
   end
-  return {'DUP', group.added}
+  return {first + n <= group.added and 'DUP' or 'EGAP', group.added}
 end
+if ended then return {'EOVER', group.added} end
 if group.sealed == 1 then return {'ESEALED', group.added} end
+if first > group.added then return {'EGAP', group.added} end
+local covered = {}
+for a = 6 + n, #ARGV, 2 do
+  local lane, e = lane_of(j, ARGV[a]), string.match(ARGV[a + 1] or '', '^%d+,%d+,%-?%d+,%-?%d+,[nc]*$') and parse_entry(ARGV[a + 1])
+  if not lane or lane.group ~= g or not e or e.first < first or e.count < 1 or e.first + e.count > first + n then return bad_runs end
+  for task = e.first, e.first + e.count - 1 do
+    if covered[task] then return bad_runs end
+    covered[task] = true
+  end
+end
+for task = first, first + n - 1 do if not covered[task] then return bad_runs end end
 
 local i = 0
 while i < n do
@@ -40,7 +53,7 @@ for a = 6 + n, #ARGV, 2 do
   e.flags = string.gsub(e.flags, 'c', '')
   if tail then -- a run longer than one chunk: it goes on where the lane's last entry ends
     local before = parse_entry(tail)
-    if before.first + before.count == e.first then
+    if before.first + before.count == e.first and not single(before) then
       call('RPOP', q)
       e = {first = before.first, count = before.count + e.count, us = e.us < 0 and -1 or before.us + e.us, cost = before.cost, flags = before.flags}
     end

@@ -8,6 +8,7 @@ local worker = worker_of(w)
 if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}} end
 call('ZADD', key('workers'), int(NOW + lease_ms), w)
 call('HSET', key('w', w), 'running', ARGV[3], 'seen', int(NOW))
+mind_the_clock()
 put(worker, 'lost_held', 0)
 local answers, watched = {}, {}
 for i = 4, #ARGV, 2 do
@@ -16,11 +17,11 @@ for i = 4, #ARGV, 2 do
   else
     call('ZADD', key('lease'), 'XX', int(NOW + lease_ms + min(600000, floor(num(ARGV[i + 1]) / 10))), ARGV[i])
     local job = job_of(c.j)
-    answers[#answers + 1] = job_live(job) and call('SISMEMBER', key('cancelled', c.j), ARGV[i]) == 0 and 'OK' or 'CANCEL'
+    answers[#answers + 1] = job_live(job) and c.cancel == 0 and 'OK' or 'CANCEL'
     watched[c.j] = true
   end
 end
-reap(100, false)
+reap(100)
 flush_claims()
 local looking = {}
 for j in pairs(watched) do

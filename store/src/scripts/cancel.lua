@@ -6,8 +6,10 @@ if not job then return 'EUNKNOWN' end
 if ARGV[3] ~= '' then
   local c = claim_of(ARGV[3])
   if not c or c.j ~= ARGV[1] then return 'EUNKNOWN' end
-  call('SADD', key('cancelled', ARGV[1]), ARGV[3])
+  if c.cancel == 1 then return 'DUP' end
+  put(c, 'cancel', 1)
   call('PUBLISH', key('control'), 'cancel ' .. ARGV[1])
+  flush_claims()
   return 'OK'
 end
 if not cancel_job(job, ARGV[2]) then return 'DUP' end

@@ -1,6 +1,6 @@
 -- gc: frees what retired jobs left, at most `limit` keys a call. ARGV 2: a job to free now, or '' for those whose time has come.
 -- KEYS 1 meta.  ARGV 1 limit, 2 job or ''.  Returns {keys freed, 1 if there is more}.  Transitions: ended job -> gone.
-local limit, freed = min(num(ARGV[1]), ITEMS), 0
+local limit, freed = max(1, min(num(ARGV[1]), ITEMS)), 0
 local due = ARGV[2] ~= '' and {ARGV[2]} or call('ZRANGEBYSCORE', key('retire'), '-inf', int(NOW), 'LIMIT', 0, 1)
 local j = due[1]
 local job = j and job_of(j)
@@ -23,25 +23,17 @@ while job.gc_group < job.groups and freed < limit do
   put(job, 'gc_bucket', 0)
 end
 if job.gc_group < job.groups then flush(); return {freed, 1} end
-local logs = call('HKEYS', key('logs', j))
-for i = 1, min(#logs, limit) do
-  local fence, task = string.match(logs[i], '^(%d+):(%d+)$')
-  for g = 0, job.groups - 1 do free(key('log', j, int(g), task, fence)) end
-  call('HDEL', key('logs', j), logs[i])
+local logs = call('HRANDFIELD', key('logs', j), limit)
+for _, log in ipairs(logs) do
+  free(key('log', j, log))
+  call('HDEL', key('logs', j), log)
 end
-if #logs > limit then flush(); return {freed, 1} end
-local plan = cjson.decode(call('GET', key('spec', j)))
-for pool in pairs(plan.pools or {}) do
-  if call('HINCRBY', key('pool_users'), pool, -1) <= 0 then
-    call('HDEL', key('pool_users'), pool); call('HDEL', key('pools'), pool); call('HDEL', key('reserved'), pool)
-    free(key('free', pool), key('wait', pool))
-  end
-end
+if #logs == limit then flush(); return {freed, 1} end
 for g = 0, job.groups - 1 do
   for _, l in ipairs(split(group_of(j, int(g)).lanes, ',')) do free(key('lane', j, l), key('q', j, l), key('cur', j, l), key('alone', j, l), key('alone_by', j, l)) end
   free(key('group', j, int(g)))
 end
 groups, lanes, jobs = {}, {}, {}
-free(key('job', j), key('spec', j), key('events', j), key('place', j), key('logs', j), key('cancelled', j), key('result', j))
+free(key('job', j), key('spec', j), key('events', j), key('place', j), key('logs', j), key('result', j))
 call('ZREM', key('retire'), j); call('ZREM', key('jobs'), j)
 return {freed, 0}

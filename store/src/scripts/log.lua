@@ -4,12 +4,14 @@
 local LOG_BYTES = 262144
 local c = claim_of(ARGV[1])
 if not c then return {'STALE', 0} end
-local name, offset = key('log', c.j, c.g, ARGV[2], ARGV[1]), num(ARGV[3])
-local have = num(call('HGET', key('logs', c.j), ARGV[1] .. ':' .. ARGV[2]))
+local task, offset = whole(ARGV[2]), num(ARGV[3])
+if not task or task < c.first or task >= c.first + c.count then return {'STALE', 0} end
+local field = c.g .. ':' .. ARGV[2] .. ':' .. ARGV[1]
+local name, have = key('log', c.j, field), num(call('HGET', key('logs', c.j), field))
 if offset > have then return {'EGAP', have} end
 if offset < have then return {'OK', have} end
 have = have + #ARGV[5]
-call('HSET', key('logs', c.j), ARGV[1] .. ':' .. ARGV[2], have)
+call('HSET', key('logs', c.j), field, have)
 if call('APPEND', name, ARGV[5]) > LOG_BYTES then call('SET', name, call('GETRANGE', name, -LOG_BYTES / 2, -1)) end
 call('PUBLISH', key('log', c.j), table.concat({c.g, ARGV[2], ARGV[1], ARGV[4]}, ' ') .. '\n' .. ARGV[5])
 return {'OK', have}

@@ -11,23 +11,25 @@ local worker = worker_of(w)
 if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}, {}} end
 if n_results > ITEMS or n_wants > 64 then return {'ETOOMANY', int(NOW), 0, {}, {}, {}, {}} end
 call('ZADD', key('workers'), 'XX', int(NOW + lease_ms), w)
-reap(50, false)
-worker = worker_of(w)
-if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}, {}} end
-
+mind_the_clock()
 local verdicts = {}
 for i = 0, n_results - 1 do
   verdicts[i + 1] = take_result(w, unpack(ARGV, 7 + i * 8, 14 + i * 8))
 end
+reap(50) -- after the results: a lease that has just run out ends with what its attempt says
+stop_jobs()
 
 local at, loaded, over = 7 + n_results * 8 + n_wants * 6, {}, {}
 for i = 0, n_loaded - 1 do loaded[ARGV[at + i]] = true end
 
-local replies, prepare, again = {}, {}, nonce ~= '' and nonce == worker.nonce
+local replies, prepare, more, again = {}, {}, false, nonce ~= '' and nonce == worker.nonce
 if again then
   for _, fence in ipairs(split(worker.nonce_claims, ',')) do
     local c = claim_of(fence)
-    if c and c.left == c.count then replies[#replies + 1] = claim_reply(c) end
+    if c and c.left == c.count then
+      call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms), fence)
+      replies[#replies + 1] = claim_reply(c)
+    end
   end
 elseif worker.drain == 0 and n_wants > 0 then
   at = 7 + n_results * 8
@@ -36,6 +38,7 @@ elseif worker.drain == 0 and n_wants > 0 then
     local a = at + i * 6
     local want = {worker = worker, slot = ARGV[a], max = min(num(ARGV[a + 1]), total), budget = num(ARGV[a + 2]),
       job = ARGV[a + 3], lane = ARGV[a + 4], with_ms = num(ARGV[a + 5]), lease = lease_ms, loaded = loaded, prepare = prepare}
+    if total == 0 then more = true end
     if want.max > 0 then
       local c = claim(want)
       if c then
@@ -55,4 +58,4 @@ for name in pairs(loaded) do
   local group = group_of(string.match(name, '^(.*):(%d+)$'))
   if not group or group_over(group.state) then over[#over + 1] = name end
 end
-return {'OK', int(NOW), wait_ms(), verdicts, replies, list, over}
+return {'OK', int(NOW), wait_ms(more), verdicts, replies, list, over}

@@ -5,9 +5,11 @@
 local j, spec, plan = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 local known = call('GET', key('spec', j))
 if known then return known == spec and 'EXISTS' or 'ECONFLICT' end
+local names = {}
 for name, pool in pairs(plan.pools) do
   local have = call('HGET', key('pools'), name)
-  if have and have ~= pool.definition and num(call('HGET', key('pool_users'), name)) > 0 then return 'EPOOL ' .. name end
+  if have and have ~= pool.definition then return 'EPOOL ' .. name end
+  names[#names + 1] = name
 end
 
 call('SET', key('spec', j), spec)
@@ -15,14 +17,12 @@ local job = {key = key('job', j), id = j, events = {}, dirty = {}}
 call('HSET', job.key, 'state', 'open', 'submitter', plan.submitter, 'cancel', '', 'outcome', '', 'owner', ARGV[4],
   'priority', plan.priority, 'weight', plan.weight, 'max_slots', plan.max_slots, 'open_groups', #plan.groups, 'groups', #plan.groups,
   'owner_epoch', 1, 'grace', ARGV[5], 'detach', plan.detach, 'det_budget', plan.det_budget, 'max_failures', plan.max_failures,
-  'retention', plan.retention_ms, 'created', int(NOW), 'name', plan.name)
+  'retention', plan.retention_ms, 'created', int(NOW), 'name', plan.name, 'pools', table.concat(names, ','))
 call('ZADD', key('jobs'), int(NOW), j)
 if num(ARGV[5]) > 0 then call('ZADD', key('owners'), int(NOW + num(ARGV[5])), j) end
 if plan.deadline_ms > 0 then call('ZADD', key('deadlines'), int(NOW + plan.deadline_ms), j) end
 for name, pool in pairs(plan.pools) do
-  if call('HGET', key('pools'), name) ~= pool.definition then
-    call('HSET', key('pools'), name, pool.definition)
-    call('DEL', key('free', name))
+  if call('HSETNX', key('pools'), name, pool.definition) == 1 then
     for _, item in ipairs(pool.items) do call('RPUSH', key('free', name), item) end
   end
   call('HINCRBY', key('pool_users'), name, 1)

@@ -13,16 +13,18 @@ end
 if mode == 'join' then call('ZADD', key('workers'), int(NOW + lease_ms), w) end
 local known, forget, limit = {}, {}, 100
 for i = 8, #ARGV do
-  known[ARGV[i]] = true
-  local c = claim_of(ARGV[i])
+  local c = mode == 'join' and claim_of(ARGV[i])
   if not c or c.worker ~= w then forget[#forget + 1] = ARGV[i]
-  else call('ZADD', key('lease'), int(NOW + lease_ms), ARGV[i]) end
+  else
+    known[ARGV[i]] = true
+    call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms), ARGV[i]) -- the worker counts on what its last beat was told
+  end
 end
 local function give_back(fence)
   local c = claim_of(fence)
   if not c then call('SREM', key('held', w), fence); return end
   preload(c.j, c.g, c.first, c.count)
-  for task = c.first, c.first + c.count - 1 do
+  for task = c.first + c.count - 1, c.first, -1 do
     local r = record_of(c.j, c.g, task)
     if limit > 0 and r and r.state == 'R' and r.fence == c.fence then yield(c, task); limit = limit - 1 end
   end
@@ -32,10 +34,10 @@ for _, fence in ipairs(call('SMEMBERS', key('held', w))) do
 end
 if ARGV[6] ~= '' then
   local old = worker_of(ARGV[6])
-  local company = old and old.held or 0
+  if old and old.held > old.lost_held then put(old, 'lost_held', old.held) end
   for _, fence in ipairs(call('SMEMBERS', key('held', ARGV[6]))) do
     local c = limit > 0 and claim_of(fence)
-    if c then limit = limit - lose_claim(c, max(company, old and old.lost_held or 0), limit) end
+    if c then limit = limit - lose_claim(c, old and old.lost_held or c.left, limit) end
   end
   if limit > 0 then forget_worker(ARGV[6]) end
 end

@@ -16,6 +16,11 @@ local NOW = clock()
 local function key(...) return PREFIX .. table.concat({...}, ':') end
 local function int(n) return string.format('%.0f', n) end
 local function num(s) return tonumber(s) or 0 end
+-- a whole number that survives being written and read again, or nil
+local function whole(s)
+  local n = tonumber(s)
+  if n and n >= 0 and n < 1e15 and n == floor(n) then return n end
+end
 local function split(text, separator)
   local parts = {}
   for part in string.gmatch(text or '', '[^' .. separator .. ']+') do parts[#parts + 1] = part end
@@ -57,7 +62,7 @@ end
 local jobs, groups, lanes = {}, {}, {}
 local function job_of(j)
   if jobs[j] == nil then
-    local t = load(key('job', j), {'state', 'submitter', 'cancel', 'outcome', 'owner'},
+    local t = load(key('job', j), {'state', 'submitter', 'cancel', 'outcome', 'owner', 'pools'},
       {'priority', 'weight', 'max_slots', 'open_groups', 'sealed', 'groups', 'seq', 'owner_epoch', 'grace', 'detach',
        'det_bytes', 'det_budget', 'failures', 'max_failures', 'retention', 'gc_group', 'gc_bucket', 'created'})
     if t then t.id = j; t.events = {} end
@@ -71,7 +76,7 @@ local function group_of(j, g)
   if groups[id] == nil then
     local numbers = {'needs', 'sealed', 'collects', 'collector', 'retries', 'max_losses', 'done_n', 'done_us', 'collect_fence'}
     for _, c in ipairs(COUNTS) do numbers[#numbers + 1] = c end
-    local t = load(key('group', j, g), {'state', 'kind', 'deps', 'lanes', 'reason'}, numbers)
+    local t = load(key('group', j, g), {'state', 'kind', 'deps', 'lanes', 'reason', 'fate'}, numbers)
     if t then t.j = j; t.g = g end
     groups[id] = t or false
   end
@@ -91,6 +96,7 @@ local function gate_open(group)
   return group.state == 'open' or group.state == 'collecting' or group.state == 'sealed'
 end
 local function job_live(job) return job.state == 'open' or job.state == 'sealed' end
+local function job_over(state) return state ~= 'open' and state ~= 'sealed' and state ~= 'closing' end
 local function group_over(state)
   return state == 'succeeded' or state == 'failed' or state == 'skipped' or state == 'cancelled'
 end

@@ -2,6 +2,7 @@
 -- stickiness), then the lane with the slowest head whose gate is open and whose locks are free.
 local STICKY_MS = 3000
 local MAX_JOBS = 200
+local looks = 200      -- lanes a script looks at in vain before it gives up
 
 local eligible
 local function classes_for(profile)
@@ -13,37 +14,63 @@ local function classes_for(profile)
   end
   return eligible
 end
--- jobs with something ready for this worker, best first
-local function candidates(want)
-  local seen, list = {}, {}
-  for _, class in ipairs(classes_for(want.worker.labels)) do
-    for _, j in ipairs(call('ZRANGE', key('ready', class), 0, MAX_JOBS - 1)) do
+-- at most MAX_JOBS of the highest priorities; where more are equal, each call looks at another stretch of them
+local function ready_jobs(class)
+  local ready = key('ready', class)
+  local list = call('ZRANGE', ready, 0, MAX_JOBS - 1, 'WITHSCORES')
+  local found, from = {}, 0
+  if #list == 2 * MAX_JOBS and list[2] == list[#list] then
+    from = num(call('HGET', KEYS[1], 'fence')) * 7 % call('ZCOUNT', ready, list[2], list[2])
+    if from > 0 then list = call('ZRANGE', ready, from, from + MAX_JOBS - 1, 'WITHSCORES') end
+  end
+  for i = 1, #list, 2 do found[#found + 1] = list[i] end
+  return found
+end
+-- jobs with something ready for this worker, read once a script
+local field
+local function contenders(labels)
+  if field then return field end
+  field = {}
+  local seen = {}
+  for _, class in ipairs(classes_for(labels)) do
+    for _, j in ipairs(ready_jobs(class)) do
       local job = not seen[j] and job_of(j)
       seen[j] = true
-      if job and job_live(job) and (job.max_slots == 0 or occupied('j:' .. j) < job.max_slots or slot_of(want.worker.id, want.slot).n > 0) then
-        list[#list + 1] = {job = job, submitter = occupied('s:' .. job.submitter), share = occupied('j:' .. j) / max(1, job.weight)}
-      end
+      if job and job_live(job) then field[#field + 1] = job end
     end
   end
-  table.sort(list, function(a, b)
-    if a.job.priority ~= b.job.priority then return a.job.priority > b.job.priority end
-    if a.submitter ~= b.submitter then return a.submitter < b.submitter end
-    if a.share ~= b.share then return a.share < b.share end
-    if a.job.created ~= b.job.created then return a.job.created < b.job.created end
-    return a.job.id < b.job.id
-  end)
-  -- a slot stays with its job until its submitter is over share by a whole slot and some seconds have passed
-  for i = 2, #list do
-    local mine, best = list[i], list[1]
-    if mine.job.id == want.job and mine.job.priority == best.job.priority then
-      if want.with_ms < STICKY_MS or mine.submitter <= best.submitter then
-        table.remove(list, i)
-        table.insert(list, 1, mine)
-      end
-      break
+  return field
+end
+local function before(a, b)
+  if a.priority ~= b.priority then return a.priority > b.priority end
+  if a.theirs ~= b.theirs then return a.theirs < b.theirs end
+  if a.share ~= b.share then return a.share < b.share end
+  if a.created ~= b.created then return a.created < b.created end
+  return a.id < b.id
+end
+-- Shares as they are without this slot. The first in turn is the best, except that a slot stays with its job until its
+-- submitter (or, among the same submitter's jobs, its job) is over share by a whole slot and some seconds have passed.
+local function weigh(want, slot)
+  local list, best, mine, kin = {}, nil, nil, nil
+  local held = slot.n > 0 and job_of(slot.j)
+  local stays = held and slot.j or want.job
+  for _, job in ipairs(contenders(want.worker.labels)) do
+    local own = held and held.id == job.id
+    if job.max_slots == 0 or own or occupied('j:' .. job.id) < job.max_slots then
+      job.theirs = occupied('s:' .. job.submitter) - ((held and held.submitter == job.submitter) and 1 or 0)
+      job.share = (occupied('j:' .. job.id) - (own and 1 or 0)) / max(1, job.weight)
+      list[#list + 1] = job
+      if not best or before(job, best) then best = job end
+      if job.id == stays then mine = job end
     end
   end
-  return list
+  if not mine or mine == best or mine.priority ~= best.priority then return list, best end
+  if want.with_ms < STICKY_MS then return list, mine end
+  if mine.theirs > best.theirs then return list, best end
+  for _, job in ipairs(list) do
+    if job.submitter == mine.submitter and job.priority == mine.priority and job.share < mine.share then return list, best end
+  end
+  return list, mine
 end
 
 -- how many tasks of about `us` each this slot may take: a stretch of work, less at the tail so that nobody hoards
@@ -60,7 +87,8 @@ local function rest_of(e, n)
 end
 -- half of the longest rest that another slot has not begun, if that gains more than repeating its set-up
 local function steal(group, cur)
-  local entries, best, owner = call('HGETALL', cur), nil, nil
+  local entries, best, owner = nil, nil, nil
+  if call('HLEN', cur) <= ITEMS then entries = call('HGETALL', cur) else entries = call('HRANDFIELD', cur, ITEMS, 'WITHVALUES') end
   local mean = group.done_n > 0 and group.done_us / group.done_n or 0
   for i = 1, #entries, 2 do
     local e = parse_entry(entries[i + 1])
@@ -83,12 +111,12 @@ local function pick(want, job, group, lane)
   if call('EXISTS', alone) == 1 then
     local by = key('alone_by', lane.j, lane.l)
     local holder, until_ms = string.match(call('GET', by) or '', '^(%S+) (%d+)$')
+    if want.worker.held == 0 then
+      call('DEL', by)
+      local task = tonumber(call('LPOP', alone))
+      return {first = task, count = 1, us = -1, cost = -1, flags = 's', alone = true}
+    end
     if not holder or holder == want.worker.id or tonumber(until_ms) < NOW then
-      if want.worker.held == 0 then
-        call('DEL', by)
-        local task = tonumber(call('LPOP', alone))
-        return {first = task, count = 1, us = -1, cost = -1, flags = 's', alone = true}
-      end
       -- this worker empties itself for it: a suspect runs when nothing else can be blamed
       call('SET', by, want.worker.id .. ' ' .. int(NOW + 30000))
       want.worker.emptying = true
@@ -112,6 +140,12 @@ local function place_of(job, want)
   call('HSET', name, field, n)
   return n
 end
+-- a slot goes elsewhere: the rest of its run goes back, and in another job its place is free again
+local function leave_lane(slot, j, l)
+  if slot.j == j and slot.l == l then return end
+  return_rest(slot.w, slot.s, slot.j, slot.l)
+  if slot.j ~= j then call('HDEL', key('place', slot.j), slot.w .. ':' .. slot.s) end
+end
 local function lease_tasks(want, job, group, lane, e, n)
   local fence = call('HINCRBY', KEYS[1], 'fence', 1)
   preload(lane.j, group.g, e.first, n)
@@ -125,13 +159,14 @@ local function lease_tasks(want, job, group, lane, e, n)
   bump(want.worker, 'held', n)
   if e.alone then put(want.worker, 'alone', fence) end
   local slot = slot_of(want.worker.id, want.slot)
-  if slot.j and slot.n == 0 and (slot.j ~= lane.j or slot.l ~= lane.l) then return_rest(slot.w, slot.s, slot.j, slot.l) end
+  if slot.j and slot.n == 0 then leave_lane(slot, lane.j, lane.l) end
   if slot.n == 0 then occupy(job, 1) end
   slot.j = lane.j; slot.l = lane.l; slot.n = slot.n + 1; slot.dirty = true
   local c = {key = key('claim', fence), fence = fence, dirty = {}, worker = want.worker.id, slot = want.slot, j = lane.j, g = group.g,
-    lane = lane.l, locks = take_locks(lane), first = e.first, count = n, left = n, place = place_of(job, want), at = NOW, alone = e.alone and 1 or 0}
+    lane = lane.l, locks = take_locks(lane), first = e.first, count = n, left = n, place = place_of(job, want), at = NOW, alone = e.alone and 1 or 0,
+    whole = never_split(e) and 1 or 0, more = n < e.count and 1 or 0, cancel = 0}
   call('HSET', c.key, 'worker', c.worker, 'slot', c.slot, 'j', c.j, 'g', c.g, 'lane', c.lane, 'locks', c.locks,
-    'first', c.first, 'count', n, 'left', n, 'place', c.place, 'at', int(NOW), 'alone', c.alone)
+    'first', c.first, 'count', n, 'left', n, 'place', c.place, 'at', int(NOW), 'alone', c.alone, 'whole', c.whole, 'more', c.more)
   claims[int(fence)] = c
   call('ZADD', key('lease'), int(NOW + want.lease), fence)
   call('SADD', key('held', c.worker), fence)
@@ -139,6 +174,14 @@ local function lease_tasks(want, job, group, lane, e, n)
   return c
 end
 local function try_lane(want, job, lane)
+  local slot = slot_of(want.worker.id, want.slot)
+  local own = slot.j == lane.j and slot.l == lane.l
+  local name = lane.j .. ':' .. lane.l
+  -- a slot holds claims of one lane only, and the locks of one claim only
+  if slot.n > 0 and (not own or lane.locks ~= '') then return nil end
+  if barren[name] and not own then return nil end
+  barren[name] = true
+  looks = looks - 1
   local group = group_of(lane.j, lane.group)
   -- a suite that must be loaded is handed out when it is known whole, to hosts that have loaded it
   if lane.warm == 1 and not want.loaded[lane.j .. ':' .. group.g] then
@@ -146,9 +189,6 @@ local function try_lane(want, job, lane)
     return nil
   end
   if lane.warm == 1 and group.sealed == 0 then return nil end
-  -- a slot holds claims of one lane only, and the locks of one claim only
-  local slot = slot_of(want.worker.id, want.slot)
-  if slot.n > 0 and (slot.j ~= lane.j or slot.l ~= lane.l or lane.locks ~= '') then return nil end
   local pool = lacking(lane)
   if pool then park(lane, pool); return nil end
   local e = pick(want, job, group, lane)
@@ -156,26 +196,48 @@ local function try_lane(want, job, lane)
   local n = single(e) and 1 or min(e.count, portion(want, group, e.us < 0 and -1 or e.us / e.count))
   if n < e.count then
     local rest = rest_of(e, n)
-    if lane.locks ~= '' then call('LPUSH', key('q', lane.j, lane.l), entry_text(rest))
+    if lane.locks ~= '' and not never_split(e) then call('LPUSH', key('q', lane.j, lane.l), entry_text(rest))
     else call('HSET', key('cur', lane.j, lane.l), want.worker.id .. ':' .. want.slot, entry_text(rest)) end
   end
   local c = lease_tasks(want, job, group, lane, e, n)
   index_lane(job, lane)
   return c
 end
+local function try_job(want, slot, job)
+  for _, class in ipairs(classes_for(want.worker.labels)) do
+    local zset = key('lanes', job.id, class)
+    if want.job == job.id and slot.n == 0 and want.lane ~= '' and call('ZSCORE', zset, want.lane) then
+      local c = try_lane(want, job, lane_of(job.id, want.lane))
+      if c or want.worker.emptying then return c end
+    end
+    local from = 0
+    while looks > 0 do
+      local names = call('ZRANGE', zset, from, from + 31)
+      from = from + #names
+      for _, l in ipairs(names) do
+        local lane = lane_of(job.id, l)
+        local c = try_lane(want, job, lane)
+        if c or want.worker.emptying then return c end
+        if lane.wait ~= '' then from = from - 1 end -- it waits for a lock now
+      end
+      if #names < 32 then break end
+    end
+  end
+end
 local function claim(want)
   if want.worker.alone > 0 or want.worker.emptying then return nil end
-  for tries, candidate in ipairs(candidates(want)) do
-    if tries > 16 then break end
-    local j = candidate.job.id
-    for _, class in ipairs(classes_for(want.worker.labels)) do
-      local names = call('ZRANGE', key('lanes', j, class), 0, 31)
-      if want.job == j and call('ZSCORE', key('lanes', j, class), want.lane) then table.insert(names, 1, want.lane) end
-      for _, l in ipairs(names) do
-        local c = try_lane(want, candidate.job, lane_of(j, l))
-        if c then return c end
-        if want.worker.emptying then return nil end
-      end
+  local slot = slot_of(want.worker.id, want.slot)
+  local list, first = weigh(want, slot)
+  -- a slot that still holds something gets more of the same, or runs dry when it is another's turn
+  if slot.n > 0 then return first and first.id == slot.j and try_job(want, slot, first) or nil end
+  local tried = {}
+  while first and looks > 0 do
+    local c = try_job(want, slot, first)
+    if c or want.worker.emptying then return c end
+    tried[first.id] = true
+    first = nil
+    for _, job in ipairs(list) do
+      if not tried[job.id] and (not first or before(job, first)) then first = job end
     end
   end
 end
@@ -192,8 +254,9 @@ local function claim_reply(c)
   end
   return {int(c.fence), c.j, c.g, c.lane, int(c.place), c.first, c.count, c.slot, c.locks, attempts, ids}
 end
--- ms until something is due that rings no bell
-local function wait_ms()
+-- ms until something is due that rings no bell; at once if there was more than one call may hand out
+local function wait_ms(more)
+  if more then return 0 end
   local due = NOW + 4000
   for _, name in ipairs({'lease', 'owners', 'deadlines'}) do
     local head = call('ZRANGE', key(name), 0, 0, 'WITHSCORES')

@@ -3,11 +3,15 @@
 local claims = {}
 local function claim_of(fence)
   if claims[fence] == nil then
-    local t = load(key('claim', fence), {'worker', 'slot', 'j', 'g', 'lane', 'locks'}, {'first', 'count', 'left', 'place', 'at', 'alone'})
+    local t = load(key('claim', fence), {'worker', 'slot', 'j', 'g', 'lane', 'locks'}, {'first', 'count', 'left', 'place', 'at', 'alone', 'cancel', 'whole', 'more'})
     if t then t.fence = tonumber(fence) end
     claims[fence] = t or false
   end
   return claims[fence] or nil
+end
+-- whether what leaves a claim may go back to its lane; a cancelled attempt is never tried again
+local function may_return(job, group, c)
+  return job_live(job) and group.state ~= 'closing' and c.cancel == 0
 end
 local workers = {}
 local function worker_of(w)
@@ -51,7 +55,8 @@ local function leave(job, c)
   if worker then bump(worker, 'held', -1) end
   if c.left == 0 then end_claim(job, c) end
 end
-local function requeue(job, group, task, r, lane, why, at_front)
+local function requeue(job, group, task, r, c, why, at_front)
+  local lane = lane_of(c.j, c.lane)
   r.state = 'Q'
   save_record(group.j, group.g, task, r)
   emit(job, '~ ' .. group.g .. ' ' .. task .. ' ' .. why .. ' ' .. int(r.fence))
@@ -62,8 +67,9 @@ local function requeue(job, group, task, r, lane, why, at_front)
     ring(lane.class, 1)
   else
     local mean = group.done_n > 0 and floor(group.done_us / group.done_n) or -1
-    local flags = (r.company > 0 or r.fails > 0) and 's' or ''
-    put_back(job, lane, {first = task, count = 1, us = mean, cost = -1, flags = flags}, at_front)
+    local flags = (r.company > 0 or r.fails > 0) and 's' or (c.whole == 1 and 'n' or '')
+    put_back(job, lane, {first = task, count = 1, us = mean, cost = -1, flags = flags}, at_front,
+      at_front and task > c.first, at_front and (c.more == 1 or task + 1 < c.first + c.count))
   end
 end
 -- running -> ready | lost | cancelled: the lease ended without a result (lifecycle.rs: Event::Lose)
@@ -73,9 +79,9 @@ local function lose(c, task, company)
   if not r or r.state ~= 'R' or r.fence ~= c.fence then return end
   bump(group, 'running', -1)
   if company <= 1 then r.losses = r.losses + 1 else r.company = r.company + 1 end
-  if not job_live(job) or group.state == 'closing' then terminal(job, group, task, r, 'C', 0, int(c.place))
+  if not may_return(job, group, c) then terminal(job, group, task, r, 'C', 0, int(c.place))
   elseif r.losses > group.max_losses then terminal(job, group, task, r, 'L', 0, int(c.place))
-  else requeue(job, group, task, r, lane_of(c.j, c.lane), 'lost', true) end
+  else requeue(job, group, task, r, c, 'lost', true) end
   leave(job, c)
   check_group(job, group)
 end
@@ -83,7 +89,7 @@ end
 local function lose_claim(c, company, limit)
   local n = 0
   preload(c.j, c.g, c.first, c.count)
-  for task = c.first, c.first + c.count - 1 do
+  for task = c.first + c.count - 1, c.first, -1 do -- each goes to the head: the order stays
     if n >= limit or c.left == 0 then break end
     local r = record_of(c.j, c.g, task)
     if r and r.state == 'R' and r.fence == c.fence then lose(c, task, company); n = n + 1 end
@@ -95,8 +101,8 @@ local function yield(c, task)
   local job, group = job_of(c.j), group_of(c.j, c.g)
   local r = record_of(c.j, c.g, task)
   bump(group, 'running', -1)
-  if not job_live(job) or group.state == 'closing' then terminal(job, group, task, r, 'C', 0, int(c.place))
-  else requeue(job, group, task, r, lane_of(c.j, c.lane), 'yield', true) end
+  if not may_return(job, group, c) then terminal(job, group, task, r, 'C', 0, int(c.place))
+  else requeue(job, group, task, r, c, 'yield', true) end
   leave(job, c)
   check_group(job, group)
 end
@@ -128,9 +134,6 @@ local function flush_claims()
   for _, c in pairs(claims) do if c then store(c) end end
   for _, w in pairs(workers) do if w then store(w) end end
   for _, s in pairs(slots) do if s.dirty then save_slot(s) end end
-  for _, job in pairs(jobs) do
-    if job and job.stop and job_live(job) then cancel_job(job, 'failures') end
-  end
-  flush_records()
+  stop_jobs()
   flush()
 end

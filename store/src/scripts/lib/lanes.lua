@@ -12,7 +12,6 @@ end
 local function never_split(e) return string.find(e.flags, 'n', 1, true) ~= nil end
 local function single(e) return string.find(e.flags, 's', 1, true) ~= nil end
 
-
 local function drop_from_index(lane)
   local zset = key('lanes', lane.j, lane.class)
   if call('ZREM', zset, lane.l) == 1 and call('EXISTS', zset) == 0 then
@@ -21,8 +20,10 @@ local function drop_from_index(lane)
     if call('EXISTS', ready) == 0 then call('SREM', key('classes'), lane.class) end
   end
 end
+local barren = {}      -- lanes that had nothing for this worker, as long as they do not change
 -- makes the index tell the truth about one lane: slowest head first, stealing last
 local function index_lane(job, lane)
+  barren[lane.j .. ':' .. lane.l] = nil
   local group = group_of(lane.j, lane.group)
   local score
   if job_live(job) and gate_open(group) and lane.wait == '' then
@@ -38,14 +39,44 @@ local function index_lane(job, lane)
   call('ZADD', key('ready', lane.class), -job.priority, lane.j)
   call('SADD', key('classes'), lane.class)
 end
-local function put_back(job, lane, entry, at_front)
-  call(at_front and 'LPUSH' or 'RPUSH', key('q', lane.j, lane.l), entry_text(entry))
+local function joined(a, b)
+  return {first = a.first, count = a.count + b.count, us = (a.us < 0 or b.us < 0) and -1 or a.us + b.us, cost = max(a.cost, b.cost), flags = a.flags}
+end
+-- what comes back to the head joins what is there of the run it came from: `follows` says whether the task before it is
+-- of that run, `goes_on` whether the task after it is
+local function put_back(job, lane, entry, at_front, follows, goes_on)
+  local q = key('q', lane.j, lane.l)
+  local head = (follows or goes_on) and not single(entry) and call('LINDEX', q, 0)
+  if head then
+    head = parse_entry(head)
+    local after = goes_on and entry.first + entry.count == head.first
+    if head.flags == entry.flags and (after or (follows and head.first + head.count == entry.first)) then
+      call('LPOP', q)
+      entry = after and joined(entry, head) or joined(head, entry)
+    end
+  end
+  call(at_front and 'LPUSH' or 'RPUSH', q, entry_text(entry))
   index_lane(job, lane)
   if gate_open(group_of(lane.j, lane.group)) and lane.wait == '' then ring(lane.class, min(entry.count, 64)) end
+end
+local function lock_list(locks)
+  local list = {}
+  for pool, n in string.gmatch(locks, '([^,=]+)=(%d+)') do list[#list + 1] = {pool = pool, n = tonumber(n)} end
+  return list
+end
+local function reservation(pool)
+  local who, until_ms = string.match(call('HGET', key('reserved'), pool) or '', '^(.*) (%d+)$')
+  return who, tonumber(until_ms)
 end
 local function forget_lane(lane)
   call('UNLINK', key('q', lane.j, lane.l), key('cur', lane.j, lane.l), key('alone', lane.j, lane.l), key('alone_by', lane.j, lane.l))
   if lane.wait ~= '' then call('ZREM', key('wait', lane.wait), lane.j .. ':' .. lane.l); put(lane, 'wait', '') end
+  if lane.waiting_since > 0 then
+    for _, lock in ipairs(lock_list(lane.locks)) do
+      if reservation(lock.pool) == lane.j .. ':' .. lane.l then call('HDEL', key('reserved'), lock.pool) end
+    end
+    put(lane, 'waiting_since', 0)
+  end
   drop_from_index(lane)
 end
 -- what a slot leaves unclaimed of its run goes back to the head of the lane
@@ -54,21 +85,14 @@ local function return_rest(worker, slot, j, l)
   local text = call('HGET', cur, worker .. ':' .. slot)
   if not text then return end
   call('HDEL', cur, worker .. ':' .. slot)
-  put_back(job_of(j), lane_of(j, l), parse_entry(text), true)
+  put_back(job_of(j), lane_of(j, l), parse_entry(text), true, true, false)
 end
 
 -- locks: pools are lists of free items; a lane that meets a taken one waits in that pool's zset
 local AGE_GUARD = 30000
-local function lock_list(locks)
-  local list = {}
-  for pool, n in string.gmatch(locks, '([^,=]+)=(%d+)') do list[#list + 1] = {pool = pool, n = tonumber(n)} end
-  return list
-end
 local function reserved_for_other(pool, me)
-  local text = call('HGET', key('reserved'), pool)
-  if not text then return false end
-  local who, until_ms = string.match(text, '^(.*) (%d+)$')
-  return who ~= me and tonumber(until_ms) > NOW
+  local who, until_ms = reservation(pool)
+  return who and who ~= me and until_ms > NOW
 end
 -- the pool that lacks something for this lane, or nil
 local function lacking(lane)
@@ -91,7 +115,8 @@ local function park(lane, pool)
   drop_from_index(lane)
 end
 local function wake(pool)
-  for _, me in ipairs(call('ZRANGE', key('wait', pool), 0, 63)) do
+  local waiters = call('ZRANGE', key('wait', pool), 0, 63)
+  for _, me in ipairs(waiters) do
     local j, l = string.match(me, '^(.*):(%d+)$')
     call('ZREM', key('wait', pool), me)
     local lane, job = lane_of(j, l), job_of(j)
@@ -101,6 +126,7 @@ local function wake(pool)
       ring(lane.class, 1)
     end
   end
+  return #waiters
 end
 local function take_locks(lane)
   local held = {}
@@ -118,4 +144,10 @@ local function free_locks(held)
     for item in string.gmatch(items, '[^|]+') do call('RPUSH', key('free', pool), item) end
     wake(pool)
   end
+end
+-- a job that has ended needs its pools no more; the last one takes them along
+local function release_pool(pool)
+  if call('HINCRBY', key('pool_users'), pool, -1) > 0 then return end
+  call('HDEL', key('pool_users'), pool); call('HDEL', key('pools'), pool); call('HDEL', key('reserved'), pool)
+  call('UNLINK', key('free', pool), key('wait', pool))
 end

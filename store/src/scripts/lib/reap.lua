@@ -1,6 +1,20 @@
 -- lib/reap: expiries, done by whoever calls `beat`, `next` or `reap`; no process is special.
 -- After a gap (Redis was down, or the clock jumped) nothing expires for one lease: owners included.
 local REAP_EVERY, REAP_GAP, HOLD = 2000, 10000, 30000
+-- a clock set back: every deadline goes back with it, or what has died would be missed only that much later
+local function mind_the_clock()
+  if META.last_reap - NOW < 1000 then return end -- no more than a correction
+  for _, name in ipairs({'lease', 'workers', 'owners', 'deadlines'}) do
+    local list, moved = call('ZRANGE', key(name), 0, -1, 'WITHSCORES'), {}
+    for i = 1, #list, 2 do
+      moved[#moved + 1] = int(tonumber(list[i + 1]) - (META.last_reap - NOW)); moved[#moved + 1] = list[i]
+      if #moved == 400 or i == #list - 1 then call('ZADD', key(name), unpack(moved)); moved = {} end
+    end
+  end
+  META.last_reap = NOW
+  META.hold_until = NOW + HOLD
+  call('HSET', KEYS[1], 'last_reap', int(NOW), 'hold_until', int(META.hold_until))
+end
 local function reap_leases(limit)
   local n = 0
   for _, fence in ipairs(call('ZRANGEBYSCORE', key('lease'), '-inf', int(NOW), 'LIMIT', 0, 20)) do
@@ -32,19 +46,24 @@ local function reap_owners()
   end
 end
 local function reap_workers()
-  for _, w in ipairs(call('ZRANGEBYSCORE', key('workers'), '-inf', int(NOW), 'LIMIT', 0, 4)) do
-    if call('SCARD', key('held', w)) == 0 then forget_worker(w) end
+  local n = 0
+  for _, w in ipairs(call('ZRANGEBYSCORE', key('workers'), '-inf', int(NOW), 'LIMIT', 0, 50)) do
+    if n < 4 and call('SCARD', key('held', w)) == 0 then forget_worker(w); n = n + 1 end
   end
 end
 -- a lane must not wait for a pool that has what it wants: the net under every lost wake-up
 local function reap_waiters()
-  for _, pool in ipairs(call('HKEYS', key('pools'))) do
-    if call('LLEN', key('free', pool)) > 0 then wake(pool) end
+  local pools = call('HKEYS', key('pools'))
+  local from = floor(NOW / REAP_EVERY) -- another one first each time, in case there are more than one call should wake
+  local woken = 0
+  for i = 1, #pools do
+    local pool = pools[(from + i) % #pools + 1]
+    if woken < 64 and call('LLEN', key('free', pool)) > 0 then woken = woken + wake(pool) end
   end
 end
-local function reap(limit, forced)
-  if not forced and NOW - META.last_reap < REAP_EVERY then return 0 end
-  if META.last_reap > 0 and (NOW - META.last_reap > REAP_GAP or NOW < META.last_reap) then
+local function reap(limit)
+  if NOW >= META.last_reap and NOW - META.last_reap < REAP_EVERY then return 0 end
+  if META.last_reap > 0 and NOW - META.last_reap > REAP_GAP then
     META.hold_until = NOW + HOLD
     call('HSET', KEYS[1], 'hold_until', int(META.hold_until))
   end

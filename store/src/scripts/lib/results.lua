@@ -18,10 +18,11 @@ end
 -- the claim has gone: the same result again is DUP, one that lost its lease is STALE
 local function late_verdict(fence, j, g, task)
   local r = group_of(j, g) and record_of(j, g, task)
-  return r and r.fence == num(fence) and string.find('PFETS', r.state, 1, true) and 'DUP' or 'STALE'
+  return r and r.fence == num(fence) and string.find('PFETSC', r.state, 1, true) and 'DUP' or 'STALE'
 end
 local function take_result(w, fence, j, g, task, outcome, us, wide, detail)
-  task, us, wide = num(task), num(us), num(wide)
+  task, us, wide = whole(task), whole(us) or 0, whole(wide) or 0
+  if not task or #outcome ~= 1 or not string.find('PFETSCY', outcome, 1, true) then return 'STALE' end
   local c = claim_of(fence)
   if not c then return late_verdict(fence, j, g, task) end
   if c.worker ~= w or c.j ~= j or c.g ~= g or task < c.first or task >= c.first + c.count then return 'STALE' end
@@ -41,9 +42,9 @@ local function take_result(w, fence, j, g, task, outcome, us, wide, detail)
     bump(group, 'done_us', max(0, us - wide))
     learn(c, us, wide)
   end
-  if bad and r.fails <= group.retries and job_live(job) and group.state ~= 'closing' then
+  if bad and r.fails <= group.retries and may_return(job, group, c) then
     emit(job, '- ' .. group.g .. ' ' .. task .. ' ' .. outcome .. ' ' .. int(r.fence) .. ' ' .. int(us) .. ' ' .. more)
-    requeue(job, group, task, r, lane_of(c.j, c.lane), 'retry', false)
+    requeue(job, group, task, r, c, 'retry', false)
   else
     terminal(job, group, task, r, outcome, us, more)
   end

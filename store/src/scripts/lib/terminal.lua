@@ -2,25 +2,32 @@
 local COUNTER = {P = 'passed', F = 'failed', E = 'errored', T = 'timedout', L = 'lost', S = 'skipped', C = 'cancelled'}
 local end_group, check_group
 
+local function bad_tasks(group) return group.failed + group.errored + group.timedout end
+-- passed only if every group succeeded; a group that failed without a failed task of its own (or of its collector) says so by itself
 local function end_job(job)
-  local state, failed, lost = 'passed', 0, 0
+  if job_over(job.state) then return end
+  local state, failed, short = 'passed', 0, false
   for g = 0, job.groups - 1 do
     local group = group_of(job.id, int(g))
-    failed = failed + group.failed + group.errored + group.timedout
-    lost = lost + group.lost
-    if group.state == 'failed' and group.lost == 0 then failed = failed + 1 end
+    failed = failed + bad_tasks(group)
+    if group.state ~= 'succeeded' then short = true end
+    if group.state == 'failed' and bad_tasks(group) + group.lost == 0 then
+      local collector = group.collector > 0 and group_of(job.id, int(group.collector - 1))
+      if not collector or collector.state == 'succeeded' then failed = failed + 1 end
+    end
   end
   if job.cancel == 'deadline' or job.cancel == 'queue-timeout' then state = 'incomplete'
   elseif job.cancel == 'failures' then state = 'failed'
   elseif job.cancel ~= '' then state = 'cancelled'
   elseif failed > 0 then state = 'failed'
-  elseif lost > 0 then state = 'incomplete' end
+  elseif short then state = 'incomplete' end
   put(job, 'state', state)
   put(job, 'outcome', job.cancel)
   call('ZREM', key('owners'), job.id)
   call('ZREM', key('deadlines'), job.id)
   call('ZADD', key('retire'), NOW + job.retention, job.id)
   call('HSET', job.key, 'ended', int(NOW))
+  for _, pool in ipairs(split(job.pools, ',')) do release_pool(pool) end
   emit(job, 'J ' .. state .. ' ' .. job.cancel)
 end
 
@@ -41,10 +48,13 @@ local function open_gate(job, group)
 end
 -- a group ends at once (skipped, or its collection failed): what is ready goes, what runs is waited for
 local function close_group(job, group, state, reason)
-  if group_over(group.state) then return end
+  if group_over(group.state) or group.state == 'closing' then return end
   put(group, 'reason', reason)
   drop_ready(group, state == 'skipped' and 'skipped' or 'cancelled')
-  if group.running == 0 then end_group(job, group, state) else put(group, 'state', 'closing') end
+  if group.running == 0 then return end_group(job, group, state) end
+  put(group, 'state', 'closing')
+  put(group, 'fate', state)
+  emit(job, 'G ' .. group.g .. ' closing ' .. reason)
 end
 end_group = function(job, group, state)
   put(group, 'state', state)
@@ -53,7 +63,7 @@ end_group = function(job, group, state)
   if group.collector > 0 then call('PUBLISH', key('control'), 'over ' .. job.id) end -- hosts that loaded it finish
   if group.kind == 'collect' then
     local target = group_of(group.j, int(group.collects))
-    if state ~= 'succeeded' then close_group(job, target, job_live(job) and 'failed' or 'cancelled', 'collection ' .. state)
+    if state ~= 'succeeded' then close_group(job, target, job_live(job) and state or 'cancelled', 'collection ' .. state)
     elseif target.sealed == 0 then close_group(job, target, 'failed', 'collection ended without sealing') end
   end
   for _, d in ipairs(split(group.deps, ',')) do
@@ -70,10 +80,9 @@ end
 check_group = function(job, group)
   if group_over(group.state) or group.state == 'waiting' then return end
   if group.ready > 0 or group.running > 0 then return end
-  if group.state == 'closing' then return end_group(job, group, group.reason ~= '' and 'failed' or 'cancelled') end
+  if group.state == 'closing' and job_live(job) then return end_group(job, group, group.fate) end
   if group.sealed == 0 and job_live(job) then return end
-  local bad = group.failed + group.errored + group.timedout + group.lost
-  if bad > 0 then end_group(job, group, 'failed')
+  if bad_tasks(group) + group.lost > 0 then end_group(job, group, 'failed')
   elseif group.cancelled > 0 or not job_live(job) then end_group(job, group, 'cancelled')
   else end_group(job, group, 'succeeded') end
 end
@@ -91,7 +100,14 @@ local function cancel_job(job, reason)
       if group.running == 0 then end_group(job, group, 'cancelled') end
     end
   end
+  if job.open_groups == 0 then end_job(job) end
   return true
+end
+-- too many failures: before anything more is claimed
+local function stop_jobs()
+  for _, job in pairs(jobs) do
+    if job and job.stop and job_live(job) then cancel_job(job, 'failures') end
+  end
 end
 
 -- the one end of a task: its record, its group's counters, its event

@@ -51,7 +51,7 @@ class Host:
         self.session = session
         self.plugin = plugin
         self.replayer = replay.Replayer(session)
-        self.everything = replay.wants_all(self.config)
+        self.level = replay.wanted(self.config)
         self.why = self._why_not_fork()
         self.watch.stop()
         self._send_manifest()
@@ -82,7 +82,7 @@ class Host:
             "deselected": self.plugin.deselected,
             "fork": self.why is None,
             "why": self.why,
-            "options": options.wanted(self.config, self.asked, self.everything),
+            "options": options.wanted(self.config, self.asked, self.level > replay.FAILURES),
         }
         if self.plugin.collection_errors:
             message["errors"] = self.plugin.collection_errors
@@ -181,7 +181,7 @@ class Host:
             monitor.set_process_name("remuda-" + slot.node.gateway.id)
             connection = wire.connect_descriptor(descriptors[0])
             worker.redirect(descriptors[1], descriptors[2])
-            relay = replay.Sender(self.config, write_reports, self.everything)
+            relay = replay.Sender(self.config, write_reports, self.level)
             self._run_tests(slot, environment, connection, relay)
             code = 0
         except BaseException:

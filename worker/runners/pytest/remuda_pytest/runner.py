@@ -159,14 +159,19 @@ class Runner:
         return {"type": "stop", "reason": text, "exit": getattr(error, "returncode", None)}
 
     def _report(self, number):
-        reports = self.reports
-        if not self.wide and outcome.simply_passed(reports):
+        reports, relay = self.reports, self.relay
+        plain = outcome.simply_passed(reports)
+        if plain and not self.wide:
             body = outcome.passed_body(number, reports)
             self.connection.sendall(wire.LENGTH.pack(len(body)) + body)
         else:
             wire.send(self.connection, outcome.result(number, reports, self.wide, self.style))
-        if self.relay is not None:
-            self.relay.test_finished(self.items[number], reports)
+        if relay is None:
+            return
+        if plain:
+            relay.test_passed(number, self.items[number], reports)
+        else:
+            relay.test_finished(self.items[number], reports)
 
     def _late(self, item):
         """Tear down what the test that follows (None: nothing) does not need."""
