@@ -150,9 +150,9 @@ impl Embedded {
         Error::Embedded { what, problem, log }
     }
 
-    /// Asks the worker to end, then the server; kills what does not.
-    pub async fn stop(mut self) {
-        self.children.end_worker().await;
+    /// Asks the worker to end, then the server; kills what does not. `at_once`: does not ask.
+    pub async fn stop(mut self, at_once: bool) {
+        self.children.end_worker(at_once).await;
         self.children.end().await;
     }
 }

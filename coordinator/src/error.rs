@@ -160,7 +160,7 @@ impl Error {
             Self::Spec(error) => spec_hint(error),
             Self::Store(error) => store_hint(error).map(str::to_owned),
             Self::NothingMatched { .. } => Some("globs are relative to the folder of remuda.toml; `**/` crosses folders".into()),
-            Self::Item { .. } => Some("give it a shorter name, or write the data to a file and give that file's name".into()),
+            Self::Item { problem, .. } if problem.contains("bytes") => Some("give it a shorter name, or write the data to a file and give that file's name".into()),
             Self::NoServer { .. } => Some(
                 "install one (Debian and Ubuntu: `sudo apt install redis-server`, Fedora: `sudo dnf install valkey`, macOS: `brew install redis`),\n\
                  name one in REMUDA_REDIS_SERVER, or use a farm with --redis URL"

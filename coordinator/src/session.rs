@@ -50,6 +50,8 @@ pub struct Request<'a> {
     pub verbosity: u8,
     /// Show output as it comes.
     pub live: bool,
+    /// What tasks print goes to standard output and error as it is.
+    pub echo: bool,
     /// What to say at the beginning.
     pub notes: Vec<String>,
     /// Finds variables.
@@ -71,7 +73,7 @@ pub async fn run(request: Request<'_>) -> Result<Exit, Error> {
     let shelf = children.as_ref().map(|_| Shelf::new(&state));
     let result = attached(&request, &store, &mut children, shelf.as_ref(), reporters, start, &log_path).await;
     if let Some(children) = children {
-        children.stop().await;
+        children.stop(result.is_err()).await;
     }
     result
 }
@@ -154,7 +156,8 @@ fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &Path) ->
         live: request.live,
         queue_timeout: settings.queue_timeout.as_ref().map_or(QUEUE_TIMEOUT, |c| c.value.0),
         fail_on_flaky: settings.fail_on_flaky.as_ref().is_some_and(|c| c.value),
-        all_details: request.verbosity >= 2 || settings.junit.is_some() || settings.events.is_some(),
+        all_details: request.echo || request.verbosity >= 2 || settings.junit.is_some() || settings.events.is_some(),
+        embedded,
         noun: if framework { "test" } else { "task" },
         log: log.display().to_string(),
     }
@@ -222,7 +225,9 @@ fn reporters(request: &Request<'_>, spec: &Arc<JobSpec>, log: &LogFile) -> Resul
         all.push(Box::new(Durations::new(std::io::stderr(), n)));
     }
     // the console last: its summary is the last word
-    all.push(Box::new(Console::new(std::io::stderr(), look, spec.clone())));
+    let console = Console::new(std::io::stderr(), look, spec.clone());
+    let taken = request.settings.events.as_ref().is_some_and(|c| c.value.as_os_str() == "-");
+    all.push(Box::new(if request.echo && !taken { console.echoing(Box::new(std::io::stdout())) } else { console }));
     Ok(all)
 }
 

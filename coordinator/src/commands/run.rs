@@ -14,6 +14,7 @@ struct Made {
     settings: Layer,
     verbosity: u8,
     live: bool,
+    echo: bool,
     notes: Vec<String>,
 }
 
@@ -38,7 +39,7 @@ pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
         print!("{}", describe(&made.plan, &made.settings));
         return Ok(Exit::Passed);
     }
-    session::run(Request { plan: made.plan, settings: &made.settings, verbosity: made.verbosity, live: made.live, notes: made.notes, look: &variable }).await
+    session::run(Request { plan: made.plan, settings: &made.settings, verbosity: made.verbosity, live: made.live, echo: made.echo, notes: made.notes, look: &variable }).await
 }
 
 fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Made, Error> {
@@ -51,7 +52,9 @@ fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) ->
     let head = Context::head(&context.folder, template::command_line(&words), &settings)?;
     let plan = job::build(head, vec![made.draft], &settings, &Default::default(), &variable)?;
     let verbosity = verbosity(global, made.verbosity);
-    Ok(Made { plan, settings, verbosity, live: made.live || global.verbose >= 2, notes: made.note.into_iter().collect() })
+    // one plain command behaves as it does without us: what it prints is seen
+    let plain = plan.spec.groups.len() == 1;
+    Ok(Made { plan, settings, verbosity, live: made.live || (global.verbose >= 2 && !plain), echo: plain, notes: made.note.into_iter().collect() })
 }
 
 fn from_file(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Made, Error> {
@@ -69,5 +72,5 @@ fn from_file(global: &Global, args: &Run, context: &Context, typed: Layer) -> Re
     let head = Context::head(file.folder(), name, &settings)?;
     let pools = file.pools.iter().map(|(name, pool)| (name.clone(), pool.items.clone())).collect();
     let plan = job::build(head, drafts, &settings, &pools, &variable)?;
-    Ok(Made { plan, settings, verbosity: verbosity(global, 0), live: global.verbose >= 2, notes: Vec::new() })
+    Ok(Made { plan, settings, verbosity: verbosity(global, 0), live: global.verbose >= 2, echo: false, notes: Vec::new() })
 }

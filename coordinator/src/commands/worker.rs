@@ -93,10 +93,10 @@ impl Children {
         }
     }
 
-    /// Asks the worker to end and waits until it has.
-    pub async fn end_worker(&mut self) {
+    /// Asks the worker to end, or kills it with everything beneath it, and waits until it has ended.
+    pub async fn end_worker(&mut self, at_once: bool) {
         if let Some(keeper) = &self.worker {
-            let _ = keeper.kill(WORKER, false);
+            let _ = keeper.kill(WORKER, at_once);
             worker_ended(self.worker.as_mut()).await;
         }
         if let Some(keeper) = self.worker.take() {

@@ -9,7 +9,7 @@ use remuda_protocol::graph;
 use super::layers::Layer;
 use super::reader::{Located, Source, Table, nearest};
 use super::values::{CommandText, Span, Variables};
-use super::{ConfigError, values::Value};
+use super::{ConfigError, Spot, values::Value};
 use crate::cli::{GroupByArg, IsolationArg};
 
 /// The project's file.
@@ -204,7 +204,8 @@ impl ProjectFile {
                     Some(_) => continue,
                 };
                 let table = format!("[groups.{}]", group.name);
-                return Err(ConfigError::Value { path: self.path.clone(), line: group.line, key: "locks".into(), table, problem });
+                let at = Spot { path: self.path.clone(), line: group.line, key: "locks".into(), table };
+                return Err(ConfigError::Value { at: Box::new(at), problem });
             }
         }
         Ok(())
@@ -220,7 +221,8 @@ fn check_name(source: &Source, line: usize, what: &str, name: &str) -> Result<()
         return Ok(());
     }
     let problem = "a name may only have letters, digits, `-`, `_` and `.`".to_owned();
-    Err(ConfigError::Value { path: source.path.clone(), line, key: name.to_owned(), table: format!("[{what}]"), problem })
+    let at = Spot { path: source.path.clone(), line, key: name.to_owned(), table: format!("[{what}]") };
+    Err(ConfigError::Value { at: Box::new(at), problem })
 }
 
 fn read_pools(source: &Source, table: &mut Table<'_>) -> Result<BTreeMap<String, Pool>, ConfigError> {

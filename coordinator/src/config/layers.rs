@@ -83,7 +83,7 @@ macro_rules! settings {
             #[must_use]
             pub fn list(&self) -> Vec<(&'static str, String, String)> {
                 vec![$(match &self.$name {
-                    Some(chosen) => (stringify!($name), chosen.value.show(), chosen.origin.to_string()),
+                    Some(chosen) => (stringify!($name), without_password(chosen.value.show()), chosen.origin.to_string()),
                     None => (stringify!($name), $default.to_owned(), "default".to_owned()),
                 },)*]
             }
@@ -104,7 +104,7 @@ settings! {
     /// The farm.
     farm: String, Some("REMUDA_FARM"), "default";
     /// Key of the history.
-    project: String, Some("REMUDA_PROJECT"), "git remote, else the folder";
+    project: String, Some("REMUDA_PROJECT"), "by git remote or folder";
     /// Places to run.
     slots: Slots, Some("REMUDA_SLOTS"), "auto";
     /// Failures forgiven.
@@ -138,13 +138,21 @@ settings! {
     /// Who is served first.
     priority: i32, Some("REMUDA_PRIORITY"), "0";
     /// Outlives the coordinator by.
-    owner_grace: Span, Some("REMUDA_OWNER_GRACE"), "5s embedded, 2m on a farm";
+    owner_grace: Span, Some("REMUDA_OWNER_GRACE"), "5s; 2m on a farm";
     /// When the coordinator is gone.
     on_disconnect: OnDisconnect, Some("REMUDA_ON_DISCONNECT"), "cancel";
     /// Patience when no worker fits.
     queue_timeout: Span, Some("REMUDA_QUEUE_TIMEOUT"), "5m";
     /// How many of the slowest to show.
     durations: usize, Some("REMUDA_DURATIONS"), "0";
+}
+
+/// An address as it may be shown.
+fn without_password(text: String) -> String {
+    match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, host)) => format!("{scheme}://…@{host}"),
+        None => text,
+    }
 }
 
 fn flag<T>(value: Option<T>) -> Option<Chosen<T>> {
@@ -209,6 +217,12 @@ mod tests {
         let shown: Vec<_> = merged.list().into_iter().filter(|s| ["retries", "slots", "timeout", "farm"].contains(&s.0)).collect();
         let expected = [("farm", "default", "default"), ("slots", "2", "REMUDA_SLOTS"), ("retries", "3", "command line"), ("timeout", "5m", "remuda.toml:3")];
         assert_eq!(shown, expected.map(|(name, value, origin)| (name, value.to_owned(), origin.to_owned())));
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let flags = Layer::from_flags(&Global { redis: Some("redis://me:p@ss@host:1/".into()), ..Global::default() }, &Flags::default());
+        assert_eq!(flags.list()[0].1, "redis://…@host:1/");
     }
 
     #[test]

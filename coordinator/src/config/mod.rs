@@ -19,6 +19,32 @@ use reader::{Source, Table};
 /// The name of the project's file.
 pub const FILE: &str = "remuda.toml";
 
+/// A key in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The file.
+    pub path: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// The key.
+    pub key: String,
+    /// Its table, such as `[groups.web]`; empty for the document.
+    pub table: String,
+}
+
+impl Spot {
+    fn place(&self) -> String {
+        format!("{}:{}", self.path.display(), self.line)
+    }
+}
+
+impl std::fmt::Display for Spot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let within = if self.table.is_empty() { "" } else { " in " };
+        write!(f, "`{}`{within}{}", self.key, self.table)
+    }
+}
+
 /// A setting or file that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -41,60 +67,36 @@ pub enum ConfigError {
         problem: String,
     },
     /// A key that nobody knows.
-    #[error("{path}:{line}: unknown key `{key}`{place}", path = path.display(), place = within(table))]
+    #[error("{}: unknown key {at}", at.place())]
     UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// The key.
-        key: String,
-        /// Its table.
-        table: String,
+        /// Which.
+        at: Box<Spot>,
         /// What was probably meant.
         nearest: Option<String>,
         /// The known ones.
         known: String,
     },
     /// A key that this version does not carry out.
-    #[error("{path}:{line}: `{key}`{place} is not carried out by this version", path = path.display(), place = within(table))]
+    #[error("{}: {at} is not carried out by this version", at.place())]
     NotYet {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// The key.
-        key: String,
-        /// Its table.
-        table: String,
+        /// Which.
+        at: Box<Spot>,
     },
     /// A value of the wrong type.
-    #[error("{path}:{line}: `{key}`{place} is {article} {found}, expected {expected}", path = path.display(), place = within(table), article = article(found))]
+    #[error("{}: {at} is {article} {found}, expected {expected}", at.place(), article = article(found))]
     WrongType {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// The key.
-        key: String,
-        /// Its table.
-        table: String,
+        /// Which.
+        at: Box<Spot>,
         /// What it should be.
         expected: &'static str,
         /// The TOML type that is there.
         found: &'static str,
     },
     /// A value that cannot be.
-    #[error("{path}:{line}: `{key}`{place}: {problem}", path = path.display(), place = within(table))]
+    #[error("{}: {at}: {problem}", at.place())]
     Value {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// The key.
-        key: String,
-        /// Its table.
-        table: String,
+        /// Which.
+        at: Box<Spot>,
         /// What is wrong.
         problem: String,
     },
@@ -136,10 +138,6 @@ pub enum ConfigError {
         /// The first group asked for.
         group: String,
     },
-}
-
-fn within(table: &str) -> String {
-    if table.is_empty() { String::new() } else { format!(" in {table}") }
 }
 
 fn article(word: &str) -> &'static str {

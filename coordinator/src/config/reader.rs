@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
+use super::{ConfigError, Spot};
 use super::values::Value;
 
 /// A file's text with its place.
@@ -144,7 +144,7 @@ impl<'a> Table<'a> {
     pub fn not_yet(&mut self, keys: &[&'static str]) -> Result<(), ConfigError> {
         match self.entries.iter().find(|entry| keys.contains(&entry.0)) {
             Some(&(key, offset, _)) => {
-                Err(ConfigError::NotYet { path: self.source.path.clone(), line: self.source.line(offset), key: key.to_owned(), table: self.name.clone() })
+                Err(ConfigError::NotYet { at: self.spot(key, self.source.line(offset)) })
             }
             None => Ok(()),
         }
@@ -157,10 +157,7 @@ impl<'a> Table<'a> {
     pub fn finish(self) -> Result<(), ConfigError> {
         let Some(&(key, offset, _)) = self.entries.first() else { return Ok(()) };
         Err(ConfigError::UnknownKey {
-            path: self.source.path.clone(),
-            line: self.source.line(offset),
-            key: key.to_owned(),
-            table: self.name,
+            at: self.spot(key, self.source.line(offset)),
             nearest: nearest(key, self.known.iter().copied()).map(str::to_owned),
             known: self.known.join(", "),
         })
@@ -169,12 +166,15 @@ impl<'a> Table<'a> {
     /// An error about a value.
     #[must_use]
     pub fn value_error(&self, key: &str, line: usize, problem: String) -> ConfigError {
-        ConfigError::Value { path: self.source.path.clone(), line, key: key.to_owned(), table: self.name.clone(), problem }
+        ConfigError::Value { at: self.spot(key, line), problem }
+    }
+
+    fn spot(&self, key: &str, line: usize) -> Box<Spot> {
+        Box::new(Spot { path: self.source.path.clone(), line, key: key.to_owned(), table: self.name.clone() })
     }
 
     fn type_error(&self, key: &str, line: usize, expected: &'static str, found: &DeValue<'_>) -> ConfigError {
-        let found = found.type_str();
-        ConfigError::WrongType { path: self.source.path.clone(), line, key: key.to_owned(), table: self.name.clone(), expected, found }
+        ConfigError::WrongType { at: self.spot(key, line), expected, found: found.type_str() }
     }
 }
 

@@ -88,9 +88,9 @@ impl Value for Span {
     fn show(&self) -> String {
         let ms = self.ms();
         match ms {
-            _ if ms % 1000 != 0 => format!("{ms}ms"),
-            _ if ms > 0 && ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-            _ if ms > 0 && ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+            _ if !ms.is_multiple_of(1000) => format!("{ms}ms"),
+            _ if ms > 0 && ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+            _ if ms > 0 && ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
             _ => format!("{}s", ms / 1000),
         }
     }

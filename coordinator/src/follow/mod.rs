@@ -2,9 +2,12 @@
 //! its end (`ending`, `verdict`).
 
 pub mod attached;
+pub mod change;
 pub mod ending;
 pub mod fit;
+pub mod intake;
 pub mod names;
+pub mod progress;
 pub mod signals;
 pub mod verdict;
 pub mod view;

@@ -58,7 +58,6 @@ pub fn command(words: &[OsString], keyword: Option<&str>) -> Result<Adhoc, Error
         maxfail: typed(known.maxfail),
         group_by: typed(known.group_by),
         timeout: typed(known.timeout),
-        durations: typed(known.durations),
         ..Layer::default()
     };
     let draft = draft("pytest".into(), super::pytest_adapter(called.program, args, None, None), Items::Collected);

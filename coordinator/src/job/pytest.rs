@@ -13,7 +13,8 @@ pub struct Called {
     pub args: Vec<String>,
 }
 
-/// Flags of pytest and its plugins that have a meaning for the whole run.
+/// Flags of pytest and its plugins that have a meaning for the whole run. What pytest prints at its end
+/// (`--durations`, `-r`, coverage) it prints itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// `-n`.
@@ -24,8 +25,6 @@ pub struct Known {
     pub group_by: Option<GroupByArg>,
     /// `--timeout` of pytest-timeout.
     pub timeout: Option<Span>,
-    /// `--durations`.
-    pub durations: Option<usize>,
     /// `-v` less `-q`.
     pub verbosity: i32,
     /// `-s`: output is not captured but seen at once.
@@ -85,15 +84,14 @@ fn long_flag<'a>(found: &mut Known, name: &str, value: Option<&'a str>, words: &
         "exitfirst" => found.maxfail = Some(1),
         "verbose" => found.verbosity += 1,
         "quiet" => found.verbosity -= 1,
-        "numprocesses" | "maxfail" | "dist" | "timeout" | "durations" | "capture" => {
+        "numprocesses" | "maxfail" | "dist" | "timeout" | "capture" => {
             let Some(value) = value.or_else(|| words.next()) else { return };
             match name {
                 "numprocesses" => found.slots = slots(value),
                 "maxfail" => found.maxfail = value.parse().ok(),
                 "dist" => found.group_by = group_by(value),
                 "capture" => found.live = value == "no",
-                "timeout" => found.timeout = Span::from_text(value).ok().filter(|s| s.ms() > 0),
-                _ => found.durations = value.parse().ok(),
+                _ => found.timeout = Span::from_text(value).ok().filter(|s| s.ms() > 0),
             }
         }
         _ => {}
@@ -158,7 +156,7 @@ mod tests {
         let all = known(&words("-xvn3 --dist loadfile --timeout=60 --durations 5 tests"));
         assert_eq!(
             all,
-            Known { slots: Some(Slots::Count(3)), maxfail: Some(1), group_by: Some(GroupByArg::File), timeout: Span::from_text("60").ok(), durations: Some(5), verbosity: 1, live: false }
+            Known { slots: Some(Slots::Count(3)), maxfail: Some(1), group_by: Some(GroupByArg::File), timeout: Span::from_text("60").ok(), verbosity: 1, live: false }
         );
         assert_eq!(known(&words("-n auto --maxfail 3")).slots, Some(Slots::Auto));
         assert_eq!(known(&words("-n0")).slots, Some(Slots::Count(1)));

@@ -33,6 +33,7 @@ pub struct Look {
 /// A console.
 pub struct Console<W: Write + Send> {
     out: W,
+    echo: Option<Box<dyn Write + Send>>,
     look: Look,
     style: Style,
     spec: Arc<JobSpec>,
@@ -49,7 +50,30 @@ impl<W: Write + Send> Console<W> {
     pub fn new(out: W, look: Look, spec: Arc<JobSpec>) -> Self {
         let many_groups = spec.groups.iter().filter(|g| g.kind != GroupKind::Collect).count() > 1;
         let style = Style { colour: look.colour };
-        Self { out, look, style, spec, many_groups, bar: Bar::default(), failures: Vec::new(), not_repeated: 0, counter_at: COUNTER_EVERY, phase: "" }
+        Self { out, echo: None, look, style, spec, many_groups, bar: Bar::default(), failures: Vec::new(), not_repeated: 0, counter_at: COUNTER_EVERY, phase: "" }
+    }
+
+    /// What tasks print goes on as they printed it: standard output to `echo`, errors to the console.
+    #[must_use]
+    pub fn echoing(mut self, echo: Box<dyn Write + Send>) -> Self {
+        self.echo = Some(echo);
+        self
+    }
+
+    /// A task's output once it has ended; `false` if output is not echoed.
+    fn echoed(&mut self, attempt: &Attempt) -> io::Result<bool> {
+        let Some(mut echo) = self.echo.take() else { return Ok(false) };
+        for (title, body) in &attempt.detail.sections {
+            if title == "stderr" {
+                self.say(body)?;
+            } else {
+                self.say("")?; // the bar must not stand where the output goes
+                echo.write_all(body.as_bytes())?;
+                echo.flush()?;
+            }
+        }
+        self.echo = Some(echo);
+        Ok(true)
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
@@ -77,6 +101,7 @@ impl<W: Write + Send> Console<W> {
         if attempt.fence == 0 {
             return Ok(()); // never ran: the summary counts it, and its group's line says why
         }
+        let echoed = self.echoed(attempt)?;
         let (word, colour) = status_word(attempt.outcome);
         let title = format!("{} {}", took(attempt.us), self.title(&attempt.group, &attempt.id));
         match attempt.outcome {
@@ -95,17 +120,17 @@ impl<W: Write + Send> Console<W> {
             _ => {
                 self.line(word, colour, &title)?;
                 self.remember(attempt, word, &title);
-                return self.say(&output(attempt));
+                return self.say(&output(attempt, echoed));
             }
         }
-        if self.look.verbosity >= 2 { self.say(&output(attempt)) } else { Ok(()) }
+        if self.look.verbosity >= 2 && !echoed { self.say(&output(attempt, false)) } else { Ok(()) }
     }
 
     fn tried(&mut self, attempt: &Attempt) -> io::Result<()> {
         let (word, _) = status_word(attempt.outcome);
         let title = format!("{} {} (attempt {}: {word})", took(attempt.us), self.title(&attempt.group, &attempt.id), attempt.number);
         self.line("RETRY", Colour::Yellow, &title)?;
-        self.say(&output(attempt))
+        self.say(&output(attempt, false))
     }
 
     fn collection_failed(&mut self, attempt: &Attempt) -> io::Result<()> {
@@ -113,7 +138,8 @@ impl<W: Write + Send> Console<W> {
         let title = format!("{} collecting {group}: {}", took(attempt.us), name(&attempt.why()));
         self.line("ERROR", Colour::Red, &title)?;
         // the framework's own words, as they are
-        let text = [attempt.detail.text.as_str()].into_iter().chain(attempt.detail.sections.iter().map(|s| s.1.as_str()));
+        let long = Some(attempt.detail.text.as_str()).filter(|text| text.trim() != attempt.detail.message.trim());
+        let text = long.into_iter().chain(attempt.detail.sections.iter().map(|s| s.1.as_str()));
         let text: String = text.filter(|t| !t.trim().is_empty()).map(|t| format!("{}\n", t.trim_end())).collect();
         self.say(&text)
     }
@@ -226,8 +252,8 @@ pub fn counter_text(now: &Progress) -> String {
     text
 }
 
-/// What an attempt left behind, indented.
-fn output(attempt: &Attempt) -> String {
+/// What an attempt left behind, indented; without what it printed if that was `echoed`.
+fn output(attempt: &Attempt, echoed: bool) -> String {
     let detail: &Detail = &attempt.detail;
     let mut text = String::new();
     let long = if detail.text.trim().is_empty() { &detail.message } else { &detail.text };
@@ -238,7 +264,7 @@ fn output(attempt: &Attempt) -> String {
     for (name, outcome, why) in &detail.subtests {
         text.push_str(&indent(&format!("subtest {name}: {outcome} {why}")));
     }
-    for (title, body) in detail.sections.iter().filter(|s| !s.1.trim().is_empty()) {
+    for (title, body) in detail.sections.iter().filter(|s| !echoed && !s.1.trim().is_empty()) {
         text.push_str(&format!("  {title} ---\n{}", indent(body)));
     }
     if detail.dropped_bytes > 0 {

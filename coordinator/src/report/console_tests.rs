@@ -111,3 +111,28 @@ fn without_a_terminal_a_counter_comes_now_and_then() {
     let line = |t: &str| format!("     Running [ {t} ] 120/540+ done, ETA 42.0s\n");
     assert_eq!(String::from_utf8(out).unwrap(), line("16.0s") + &line("32.0s"));
 }
+
+#[test]
+fn output_of_tasks_goes_on_as_it_was_printed() {
+    #[derive(Clone, Default)]
+    struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (mut err, out) = (Vec::new(), Shared::default());
+    let mut console = Console::new(&mut err, Look::default(), spec("make")).echoing(Box::new(out.clone()));
+    let mut passed = attempt("a", Outcome::Passed);
+    passed.detail.sections = vec![("stdout".into(), "one\n".into()), ("stderr".into(), "two\n".into())];
+    console.fact(&Fact::Ended(passed), Duration::ZERO).unwrap();
+    console.fact(&Fact::Ended(failed("b")), Duration::ZERO).unwrap();
+    drop(console);
+    assert_eq!(String::from_utf8(out.0.lock().unwrap().clone()).unwrap(), "one\nhello\n");
+    let err = String::from_utf8(err).unwrap();
+    assert!(err.starts_with("two\n        FAIL ") && !err.contains("hello"), "{err}");
+}

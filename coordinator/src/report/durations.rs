@@ -38,6 +38,9 @@ impl<W: Write + Send> Reporter for Durations<W> {
             }
             Fact::Finished(_) => {
                 self.keep();
+                if self.slowest.is_empty() {
+                    return Ok(());
+                }
                 let mut text = format!("{:>12} {}\n", "Slowest", self.slowest.len());
                 for (us, id) in &self.slowest {
                     text.push_str(&format!("{:>12} {} {}\n", "", took(*us), name(id)));

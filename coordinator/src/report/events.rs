@@ -29,8 +29,12 @@ impl<W: Write + Send> Reporter for Events<W> {
         line.insert("time".into(), json!(when.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
         serde_json::to_writer(&mut self.out, &line)?;
         self.out.write_all(b"\n")?;
-        // whoever reads along wants each result when it is known, but not at the price of a write for each claim
-        if matches!(fact, Fact::Claimed { .. } | Fact::Added { .. }) { Ok(()) } else { self.out.flush() }
+        if matches!(fact, Fact::Finished(_)) { self.out.flush() } else { Ok(()) }
+    }
+
+    /// Whoever reads along wants each fact when it is known, but not at the price of a write for each.
+    fn settle(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

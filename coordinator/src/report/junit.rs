@@ -103,7 +103,7 @@ fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
         }
         _ => {
             let mut status = TestCaseStatus::skipped();
-            let word = if attempt.outcome == Outcome::Cancelled { "not run" } else { attempt.outcome.word() };
+            let word = if attempt.outcome == Outcome::Cancelled { "not finished" } else { attempt.outcome.word() };
             status.set_message(Some(attempt.why()).filter(|why| !why.is_empty()).unwrap_or_else(|| word.into())).set_type(word);
             status
         }
@@ -209,7 +209,7 @@ mod tests {
         let passed = Attempt { number: 2, earlier: vec![Outcome::Failed], ..attempt("t.py::test", Outcome::Passed) };
         let text = xml(vec![Fact::Tried(failed("t.py::test")), Fact::Ended(passed)]);
         assert!(text.contains("<flakyFailure") && text.contains("assert 1 == 2"), "{text}");
-        assert!(text.contains(r#"tests="1" failures="0" errors="0""#) || text.contains(r#"tests="1" skipped="0" errors="0" failures="0""#) || text.contains(r#"failures="0""#), "{text}");
+        assert!(text.contains(r#"failures="0""#) && text.contains(r#"errors="0""#), "{text}");
     }
 
     #[test]

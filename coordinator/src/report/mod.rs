@@ -211,6 +211,14 @@ pub trait Reporter: Send {
     /// Its file or stream cannot be written.
     fn fact(&mut self, fact: &Fact, at: Duration) -> std::io::Result<()>;
 
+    /// Several facts that came together have been told.
+    ///
+    /// # Errors
+    /// Its file or stream cannot be written.
+    fn settle(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
     /// The run cannot be followed any more: leave what is shown in order.
     fn leave(&mut self) {}
 

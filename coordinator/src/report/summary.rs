@@ -70,7 +70,7 @@ impl Summary {
             if outcome == Outcome::Passed && self.flaky > 0 {
                 parts.push(format!("{n} passed ({} flaky)", self.flaky));
             } else if n > 0 || outcome == Outcome::Passed {
-                let word = if outcome == Outcome::Cancelled { "not run" } else { outcome.word() };
+                let word = if outcome == Outcome::Cancelled { "not finished" } else { outcome.word() };
                 parts.push(format!("{n} {word}"));
             }
         }
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ran_is_said_so() {
+    fn what_did_not_finish_is_said_so() {
         let stopped = Summary { counts: [0, 1, 0, 0, 0, 0, 7], flaky: 0, slots: 1, workers: 1, busy_us: 0, ..summary() };
-        assert_eq!(stopped.sentence(), "8 tests: 0 passed, 1 failed, 7 not run; 1 slot on 1 worker");
+        assert_eq!(stopped.sentence(), "8 tests: 0 passed, 1 failed, 7 not finished; 1 slot on 1 worker");
     }
 }

@@ -1,0 +1,6 @@
+//! The program from outside, on real processes and a real Redis.
+
+mod bad_input;
+mod each;
+mod groups;
+mod support;
