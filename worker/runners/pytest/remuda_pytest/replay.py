@@ -8,7 +8,9 @@ Only what somebody in the loader wants is sent: failures always, passes when a p
 import io
 import os
 import pickle
+import select
 import struct
+import warnings
 
 from pytest import TestReport
 
@@ -104,15 +106,38 @@ class Sender:
 
     def _send(self, content):
         try:
-            body = pickle.dumps(content)
-        except Exception:
-            body = pickle.dumps(_plain(content))
-        data = memoryview(LENGTH.pack(len(body)) + body)
-        while data:
-            try:
-                data = data[os.write(self.descriptor, data) :]
-            except BrokenPipeError:
-                return
+            write_frame(self.descriptor, content)
+        except BrokenPipeError:
+            pass
+
+
+def write_frame(descriptor, content):
+    try:
+        body = pickle.dumps(content)
+    except Exception:
+        body = pickle.dumps(_plain(content))
+    data = memoryview(LENGTH.pack(len(body)) + body)
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+
+
+def read_frame(descriptor):
+    """One whole frame, waiting for it."""
+    (length,) = LENGTH.unpack(_read_exactly(descriptor, LENGTH.size))
+    return pickle.loads(_read_exactly(descriptor, length))
+
+
+def _read_exactly(descriptor, count):
+    data = b""
+    while len(data) < count:
+        more = os.read(descriptor, count - len(data))
+        if not more:
+            raise EOFError("the controller of this suite is gone")
+        data += more
+    return data
 
 
 def _plain(content):
@@ -191,8 +216,6 @@ class Replayer:
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
     def _warning(self, described, when, nodeid, location):
-        import warnings
-
         message, category, filename, lineno = described
         recorded = warnings.WarningMessage(message, category, filename, lineno)
         self.config.hook.pytest_warning_recorded.call_historic(
@@ -213,11 +236,18 @@ class Replayer:
         if terminal is None:
             return summary
         terminal._tw._file = summary
+        terminal._show_progress_info = False
         for name in ("summary_failures", "summary_errors", "summary_stats", "_report_keyboardinterrupt"):
             setattr(terminal, name, lambda *ignored: None)
         if getattr(self.config.option, "reportchars", DEFAULT_CHARACTERS) == DEFAULT_CHARACTERS:
             terminal.short_test_summary = lambda: None
         return summary
+
+
+def forget_stop(session):
+    """Replayed failures may have told this session to stop (-x); the daemon has seen to that."""
+    for name in ("shouldfail", "shouldstop"):
+        setattr(session, "_" + name if hasattr(session, "_" + name) else name, False)
 
 
 class Nowhere(io.TextIOBase):

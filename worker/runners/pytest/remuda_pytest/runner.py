@@ -19,6 +19,8 @@ from . import monitor, outcome, wire
 WIDE = ("class", "module", "package", "session")
 # A test that is slower than this makes the next one worth announcing.
 SLOW = 0.05
+# Setting up a wide fixture in less time than this is no reason to keep tests together.
+WORTH_PLANNING = 0.001
 # Between short tests the socket is looked at only this often.
 GLANCE = 0.001
 CURRENT = struct.Struct("=q")
@@ -66,7 +68,7 @@ class Runner:
         own = spent - self.nested.pop()
         if self.nested:
             self.nested[-1] += spent
-        if definition.scope in WIDE and own >= 1e-6:
+        if own >= WORTH_PLANNING and definition.scope in WIDE:
             self.wide.append([definition.scope, int(own * 1e6)])
 
     # The loop.

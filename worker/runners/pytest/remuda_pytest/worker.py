@@ -131,7 +131,7 @@ def redirect_faulthandler(config):
 
 def move_temporary_folder(config, name):
     factory = getattr(config, "_tmp_path_factory", None)
-    if factory is not None:
+    if factory is not None and factory.getbasetemp().name != "popen-" + name:
         factory._given_basetemp = factory.getbasetemp() / ("popen-" + name)
         factory._basetemp = None
 
@@ -167,22 +167,25 @@ def mute_controller_plugins(config):
         manager.unregister(junit)
 
 
-def become(config, node, environment, untouched_random):
-    """Everything above, for one runner."""
-    # What was registered before the fork belongs to the loader and runs there.
-    atexit._clear()
+def become(config, node, environment, untouched_random, reporting=False):
+    """Everything above, for one runner; `reporting`: this process also ends the session."""
+    if not reporting:
+        # What was registered before the fork belongs to the loader and runs there.
+        atexit._clear()
     os.environ.update(environment)
     name = node.gateway.id
     os.environ.setdefault("PYTEST_XDIST_WORKER", name)
     os.environ.setdefault("PYTEST_XDIST_WORKER_COUNT", str(node.workerinput["workercount"]))
     os.environ.setdefault("PYTEST_XDIST_TESTRUNUID", node.workerinput["testrunuid"])
     config.workerinput = node.workerinput
-    config.workeroutput = {}
+    if not hasattr(config, "workeroutput"):
+        config.workeroutput = {}
     restart_capture(config)
     redirect_faulthandler(config)
     move_temporary_folder(config, name)
     reseed(config, node.slotid, untouched_random)
-    mute_controller_plugins(config)
+    if not reporting:
+        mute_controller_plugins(config)
 
 
 def leave(config, session):
