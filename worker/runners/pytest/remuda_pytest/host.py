@@ -8,6 +8,7 @@ forbidden and the loader itself becomes the runner.
 import gc
 import mmap
 import os
+import random
 import selectors
 import signal
 import time
@@ -33,6 +34,11 @@ class Slot:
         self.channel = None
         self.reports = None
 
+    def current(self):
+        """The test that was running when the runner wrote its page last; None between tests."""
+        number = runner.CURRENT.unpack_from(self.page, 0)[0]
+        return number - 1 if number else None
+
 
 class Host:
     def __init__(self, control, load, untouched_random):
@@ -57,6 +63,8 @@ class Host:
         self.session = session
         self.plugin = plugin
         self.replayer = replay.Replayer(session)
+        state = random.getstate()
+        self.seeded = state if state != self.untouched_random else None
         self.level = replay.wanted(self.config)
         self.why = self._why_not_fork()
         self.watch.stop()
@@ -98,7 +106,7 @@ class Host:
             "deselected": self.plugin.deselected,
             "fork": self.why is None,
             "why": self.why,
-            "options": options.wanted(self.config, self.asked, self.level > replay.FAILURES),
+            "options": options.wanted(self.config, self.session.items, self.asked, self.level > replay.FAILURES),
         }
         if self.controller is not None:
             message["controller"] = self.controller.address
@@ -212,8 +220,8 @@ class Host:
             os._exit(code)
 
     def _run_tests(self, slot, environment, connection, relay):
-        worker.become(self.config, slot.node, environment, self.untouched_random)
-        running = runner.Runner(self.session, connection, slot.page, relay, self.load)
+        worker.become(self.config, slot.node, environment, self.seeded)
+        running = runner.Runner(self.session, connection, slot.page, relay, self.load, self.seeded is not None)
         self.plugin.runner = running
         try:
             running.run()
@@ -242,8 +250,8 @@ class Host:
 
     def _run_alone(self, slot, environment, connection):
         """Loader, runner and controller in one: its plugins see the reports as they do under pytest."""
-        worker.become(self.config, slot.node, environment, self.untouched_random, reporting=True)
-        running = runner.Runner(self.session, connection, slot.page, None, self.load)
+        worker.become(self.config, slot.node, environment, self.seeded, reporting=True)
+        running = runner.Runner(self.session, connection, slot.page, None, self.load, self.seeded is not None)
         self.plugin.runner = running
         running.run()
         self.plugin.runner = None
@@ -285,9 +293,19 @@ class Host:
             # The monitor itself was killed.
             slot.status = status or signal.SIGKILL
         worker.call_node_hook_safely(self.config, "pytest_testnodedown", node=slot.node, error=None)
+        self._report_crash(slot)
         if self.slots.get(slot.slot) is slot:
             del self.slots[slot.slot]
         self._tell_exited(slot, slot.status, None)
+
+    def _report_crash(self, slot):
+        """A test that took its runner with it has failed, also for the reports of this session."""
+        current = slot.current()
+        if current is not None:
+            try:
+                self.replayer.crashed(current, slot.node, slot.status)
+            except Exception:
+                traceback.print_exc()
 
     def _on_reports(self, slot):
         """Replay what one runner has sent; whether there may be more."""
@@ -317,9 +335,8 @@ class Host:
             "runner": slot.runner or os.getpid(),
             "status": status,
         }
-        current = runner.CURRENT.unpack_from(slot.page, 0)[0]
-        if current:
-            message["test"] = current - 1
+        if slot.current() is not None:
+            message["test"] = slot.current()
         if error:
             message["error"] = error
         wire.send(self.control, message)

@@ -12,7 +12,7 @@ import random
 import sys
 import sysconfig
 
-from . import VERSION, monitor, options, wire
+from . import VERSION, monitor, wire
 
 OLDEST_PYTEST = (7, 0)
 LARGEST_OUTPUT = 16 << 20
@@ -129,7 +129,7 @@ class Memory:
 
 
 def run_session(pytest, this_host):
-    from . import plugin
+    from . import options, plugin
 
     memory = Memory()
     sys.stdout, sys.stderr = Tee(sys.stdout, memory), Tee(sys.stderr, memory)

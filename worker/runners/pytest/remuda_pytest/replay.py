@@ -61,6 +61,12 @@ def wanted(config):
     return UNUSUAL if characters - set("fEN") else FAILURES
 
 
+def failed_before(config):
+    """Node ids in the cache of --lf, which must hear also when these pass."""
+    cache = config.pluginmanager.get_plugin("lfplugin")
+    return {str(name) for name in getattr(cache, "lastfailed", None) or ()}
+
+
 class Sender:
     """The runner's end."""
 
@@ -68,8 +74,7 @@ class Sender:
         self.config = config
         self.descriptor = descriptor
         self.level = level
-        cache = config.pluginmanager.get_plugin("lfplugin")
-        self.failed_before = set(getattr(cache, "lastfailed", None) or ())
+        self.failed_before = failed_before(config)
 
     def test_passed(self, number, item, reports):
         """A test that simply passed; what the loader knows of it already is not sent."""
@@ -214,6 +219,20 @@ class Replayer:
             )
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+
+    def crashed(self, number, node, status):
+        """As xdist reports it: a failure of the test that was running."""
+        item = self.session.items[number]
+        if os.WIFSIGNALED(status):
+            how = "was killed by signal %d" % os.WTERMSIG(status)
+        else:
+            how = "ended with status %d" % os.WEXITSTATUS(status)
+        text = "the process of runner %r %s while running %r" % (node.gateway.id, how, item.nodeid)
+        hook, location = self.config.hook, item.location
+        report = TestReport(item.nodeid, location, {name: 1 for name in item.keywords}, "failed", text, "call")
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
+        hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
 
     def _warning(self, described, when, nodeid, location):
         message, category, filename, lineno = described

@@ -12,13 +12,14 @@ import fake_daemon
 
 PLUGINS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plugins")
 # Other tests say what they need by -p; a plugin that shuffles would hide the order we check.
-QUIET = ["-p", "no:randomly", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestDeprecationWarning"]
+QUIET = ["-p", "no:randomly", "-W", "ignore::pytest.PytestDeprecationWarning"]
 
 
 class Suite:
     def __init__(self, folder):
         self.folder = folder
         self.loaders = []
+        self.quiet = list(QUIET)
         self.write("pytest.ini", "[pytest]\n")
 
     def write(self, name, text):
@@ -28,12 +29,12 @@ class Suite:
         return path
 
     def load(self, *args, **settings):
-        loader = fake_daemon.Loader(self.folder, QUIET + list(args), **settings)
+        loader = fake_daemon.Loader(self.folder, self.quiet + list(args), **settings)
         self.loaders.append(loader)
         return loader
 
     def run(self, *args, **settings):
-        run = fake_daemon.run_all(self.folder, QUIET + list(args), **settings)
+        run = fake_daemon.run_all(self.folder, self.quiet + list(args), **settings)
         self.loaders.append(run.loader)
         return run
 
@@ -42,7 +43,7 @@ class Suite:
         report = self.folder / "serial.json"
         env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_"))}
         env.update(PYTHONPATH=PLUGINS, SERIAL_REPORT=str(report), COLUMNS="120", PYTHONDONTWRITEBYTECODE="1")
-        command = [sys.executable, "-m", "pytest", "-p", "tell_outcomes"] + QUIET + list(args)
+        command = [sys.executable, "-m", "pytest", "-p", "tell_outcomes"] + self.quiet + list(args)
         done = subprocess.run(
             command, cwd=str(self.folder), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
