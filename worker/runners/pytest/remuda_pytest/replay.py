@@ -8,7 +8,9 @@ Only what somebody in the loader wants is sent: failures always, passes when a p
 import io
 import os
 import pickle
+import select
 import struct
+import warnings
 
 from pytest import TestReport
 
@@ -59,6 +61,12 @@ def wanted(config):
     return UNUSUAL if characters - set("fEN") else FAILURES
 
 
+def failed_before(config):
+    """Node ids in the cache of --lf, which must hear also when these pass."""
+    cache = config.pluginmanager.get_plugin("lfplugin")
+    return {str(name) for name in getattr(cache, "lastfailed", None) or ()}
+
+
 class Sender:
     """The runner's end."""
 
@@ -66,8 +74,7 @@ class Sender:
         self.config = config
         self.descriptor = descriptor
         self.level = level
-        cache = config.pluginmanager.get_plugin("lfplugin")
-        self.failed_before = set(getattr(cache, "lastfailed", None) or ())
+        self.failed_before = failed_before(config)
 
     def test_passed(self, number, item, reports):
         """A test that simply passed; what the loader knows of it already is not sent."""
@@ -104,15 +111,38 @@ class Sender:
 
     def _send(self, content):
         try:
-            body = pickle.dumps(content)
-        except Exception:
-            body = pickle.dumps(_plain(content))
-        data = memoryview(LENGTH.pack(len(body)) + body)
-        while data:
-            try:
-                data = data[os.write(self.descriptor, data) :]
-            except BrokenPipeError:
-                return
+            write_frame(self.descriptor, content)
+        except BrokenPipeError:
+            pass
+
+
+def write_frame(descriptor, content):
+    try:
+        body = pickle.dumps(content)
+    except Exception:
+        body = pickle.dumps(_plain(content))
+    data = memoryview(LENGTH.pack(len(body)) + body)
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+
+
+def read_frame(descriptor):
+    """One whole frame, waiting for it."""
+    (length,) = LENGTH.unpack(_read_exactly(descriptor, LENGTH.size))
+    return pickle.loads(_read_exactly(descriptor, length))
+
+
+def _read_exactly(descriptor, count):
+    data = b""
+    while len(data) < count:
+        more = os.read(descriptor, count - len(data))
+        if not more:
+            raise EOFError("the controller of this suite is gone")
+        data += more
+    return data
 
 
 def _plain(content):
@@ -190,9 +220,21 @@ class Replayer:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
-    def _warning(self, described, when, nodeid, location):
-        import warnings
+    def crashed(self, number, node, status):
+        """As xdist reports it: a failure of the test that was running."""
+        item = self.session.items[number]
+        if os.WIFSIGNALED(status):
+            how = "was killed by signal %d" % os.WTERMSIG(status)
+        else:
+            how = "ended with status %d" % os.WEXITSTATUS(status)
+        text = "the process of runner %r %s while running %r" % (node.gateway.id, how, item.nodeid)
+        hook, location = self.config.hook, item.location
+        report = TestReport(item.nodeid, location, {name: 1 for name in item.keywords}, "failed", text, "call")
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
+        hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
 
+    def _warning(self, described, when, nodeid, location):
         message, category, filename, lineno = described
         recorded = warnings.WarningMessage(message, category, filename, lineno)
         self.config.hook.pytest_warning_recorded.call_historic(
@@ -213,11 +255,18 @@ class Replayer:
         if terminal is None:
             return summary
         terminal._tw._file = summary
+        terminal._show_progress_info = False
         for name in ("summary_failures", "summary_errors", "summary_stats", "_report_keyboardinterrupt"):
             setattr(terminal, name, lambda *ignored: None)
         if getattr(self.config.option, "reportchars", DEFAULT_CHARACTERS) == DEFAULT_CHARACTERS:
             terminal.short_test_summary = lambda: None
         return summary
+
+
+def forget_stop(session):
+    """Replayed failures may have told this session to stop (-x); the daemon has seen to that."""
+    for name in ("shouldfail", "shouldstop"):
+        setattr(session, "_" + name if hasattr(session, "_" + name) else name, False)
 
 
 class Nowhere(io.TextIOBase):
