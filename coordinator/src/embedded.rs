@@ -2,17 +2,18 @@
 //! over a unix socket. They must all be gone when this program is.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use nix::fcntl::OFlag;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe::Receiver;
 
+use crate::commands::worker::Children;
 use crate::error::Error;
 use crate::report::log::LogFile;
 
@@ -29,11 +30,10 @@ const LONGEST_FOLDER: usize = 80;
 /// Lines of a child's log that an error shows.
 const TAIL: usize = 10;
 
-/// The children.
+/// The children. They hang on a warden of their own, which ends them when this program ends in any way.
 pub struct Embedded {
     folder: tempfile::TempDir,
-    server: Child,
-    worker: Option<Child>,
+    children: Children,
     tail: Tail,
     log: LogFile,
 }
@@ -79,16 +79,12 @@ impl Embedded {
     /// There is none, or it does not start.
     pub async fn start(server: &Path, log: LogFile) -> Result<Self, Error> {
         let folder = private_folder()?;
-        let at = folder.path();
-        let mut command = Command::new(server);
-        command.args(["--port", "0", "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
-        command.args(["--maxmemory-policy", "noeviction", "--loglevel", "warning", "--unixsocket"]).arg(at.join("redis.sock")).arg("--dir").arg(at);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        let mut server = command.spawn().map_err(|e| Error::io(format!("start {}", server.display()), e))?;
         let tail = Tail::default();
-        listen(server.stdout.take(), "embedded/redis", &log, &tail);
-        listen(server.stderr.take(), "embedded/redis", &log, &tail);
-        let mut embedded = Self { folder, server, worker: None, tail, log };
+        let children = Children::start().await.map_err(|e| Error::io("start the warden of the embedded farm", e))?;
+        let mut embedded = Self { folder, children, tail, log };
+        let output = embedded.output("embedded/redis")?;
+        let words = server_words(server, embedded.folder.path());
+        embedded.children.serve(words, output).await.map_err(|e| Error::io(format!("start {}", server.display()), e))?;
         embedded.wait_for_server().await?;
         Ok(embedded)
     }
@@ -99,13 +95,12 @@ impl Embedded {
             if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
                 return Ok(());
             }
-            if let Ok(Some(status)) = self.server.try_wait() {
-                return Err(self.failure("redis-server", format!("ended at once ({status})")).await);
+            if let Ok(how) = tokio::time::timeout(Duration::from_millis(1), self.children.server_died()).await {
+                return Err(self.failure("redis-server", format!("ended at once ({how})")).await);
             }
             if began.elapsed() > START {
                 return Err(self.failure("redis-server", format!("did not listen within {} s", START.as_secs())).await);
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -123,26 +118,29 @@ impl Embedded {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start_worker(&mut self, farm: &str, slots: u32, drain: Duration) -> Result<(), Error> {
+    pub async fn start_worker(&mut self, farm: &str, slots: u32, drain: Duration) -> Result<(), Error> {
         let program = std::env::current_exe().map_err(|e| Error::io("find this program", e))?;
-        let mut command = Command::new(program);
-        command.args(["worker", "--redis", &self.url(), "--farm", farm, "--slots", &slots.to_string(), "--embedded"]);
-        command.args(["--drain-timeout", &drain.as_secs().to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        let mut worker = command.spawn().map_err(|e| Error::io("start the worker", e))?;
-        listen(worker.stdout.take(), "embedded/worker", &self.log, &self.tail);
-        listen(worker.stderr.take(), "embedded/worker", &self.log, &self.tail);
-        self.worker = Some(worker);
-        Ok(())
+        let mut words: Vec<OsString> = vec![program.into()];
+        words.extend(["worker", "--redis", &self.url(), "--farm", farm, "--slots", &slots.to_string(), "--embedded"].map(OsString::from));
+        words.extend(["--drain-timeout".into(), drain.as_secs().to_string().into(), "--scratch".into(), self.folder.path().into()]);
+        let output = self.output("embedded/worker")?;
+        self.children.work(words, output, drain + STOP).await.map_err(|e| Error::io("start the worker", e))
+    }
+
+    /// A pipe whose lines go to the log.
+    fn output(&self, who: &'static str) -> Result<OwnedFd, Error> {
+        let pipe = || -> std::io::Result<(Receiver, OwnedFd)> {
+            let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+            Ok((Receiver::from_owned_fd(nonblocking(read)?)?, write))
+        };
+        let (read, write) = pipe().map_err(|e| Error::io("make a pipe", e))?;
+        listen(read, who, &self.log, &self.tail);
+        Ok(write)
     }
 
     /// Waits until one of the children ends, which it should not. Can be dropped.
     pub async fn died(&mut self) -> Error {
-        let (what, status) = tokio::select! {
-            status = self.server.wait() => ("redis-server", status),
-            status = ended(self.worker.as_mut()) => ("worker", status),
-        };
-        let how = status.map_or_else(|e| e.to_string(), |s| s.to_string());
+        let (what, how) = self.children.died().await;
         self.failure(what, format!("ended before the run did ({how})")).await
     }
 
@@ -154,32 +152,29 @@ impl Embedded {
 
     /// Asks the worker to end, then the server; kills what does not.
     pub async fn stop(mut self) {
-        if let Some(worker) = &mut self.worker {
-            end(worker).await;
-        }
-        end(&mut self.server).await;
+        self.children.end_worker().await;
+        self.children.end().await;
     }
 }
 
-async fn ended(child: Option<&mut Child>) -> std::io::Result<std::process::ExitStatus> {
-    match child {
-        Some(child) => child.wait().await,
-        None => std::future::pending().await,
-    }
+/// The server's command line. A shell stands around it only to remove the folder when everything is over: after the
+/// death of this program nobody else is left to do it.
+fn server_words(server: &Path, at: &Path) -> Vec<OsString> {
+    const GUARD: &str = r#"folder=$1; shift; trap : TERM; "$@" & wait $!; wait; rm -rf "$folder""#;
+    let mut words: Vec<OsString> = vec!["/bin/sh".into(), "-c".into(), GUARD.into(), "remuda-embedded-redis".into(), at.into(), server.into()];
+    words.extend(["--port", "0", "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--daemonize", "no"].map(OsString::from));
+    words.extend(["--maxmemory-policy", "noeviction", "--loglevel", "warning", "--unixsocket"].map(OsString::from));
+    words.extend([at.join("redis.sock").into(), "--dir".into(), at.into()]);
+    words
 }
 
-async fn end(child: &mut Child) {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-    }
-    if tokio::time::timeout(STOP, child.wait()).await.is_err() {
-        let _ = child.kill().await;
-    }
+fn nonblocking(fd: OwnedFd) -> std::io::Result<OwnedFd> {
+    nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(fd)
 }
 
 /// Copies a child's lines into the log, and remembers the last of them.
-fn listen(stream: Option<impl AsyncRead + Unpin + Send + 'static>, who: &'static str, log: &LogFile, tail: &Tail) {
-    let Some(stream) = stream else { return };
+fn listen(stream: Receiver, who: &'static str, log: &LogFile, tail: &Tail) {
     let (log, tail) = (log.clone(), tail.clone());
     tokio::spawn(async move {
         let mut lines = BufReader::new(stream).split(b'\n');
@@ -232,16 +227,5 @@ mod tests {
         );
         let error = find_server(&|name| (name == SERVER_VARIABLE).then(|| "/no/such".to_owned()), None).unwrap_err();
         assert!(error.to_string().ends_with("tried REMUDA_REDIS_SERVER=/no/such, which is no program"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_server_that_does_not_start_is_an_error_with_its_own_words() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("redis-server");
-        std::fs::write(&path, "#!/bin/sh\necho cannot do this >&2\nsleep 0.1\nexit 7\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let error = Embedded::start(&path, LogFile::new(Box::new(std::io::sink()))).await.err().unwrap();
-        assert_eq!(error.to_string(), "the embedded redis-server ended at once (exit status: 7)\n    cannot do this");
-        assert_eq!(error.exit().code(), 3);
     }
 }

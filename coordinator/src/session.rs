@@ -93,7 +93,7 @@ async fn connect(request: &Request<'_>, spec: &JobSpec, log: &LogFile) -> Result
     let own_folder = std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_path_buf));
     let server = embedded::find_server(request.look, own_folder.as_deref())?;
     let mut children = Embedded::start(&server, log.clone()).await?;
-    children.start_worker(farm, slots_here(request.settings), DRAIN)?;
+    children.start_worker(farm, slots_here(request.settings), DRAIN).await?;
     let store = Store::connect(ConnectOptions::new(children.url(), farm)).await?;
     Ok((store, Some(children)))
 }

@@ -35,6 +35,8 @@ impl Fleet {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path().join("workers.log")).unwrap();
         let child = Command::new(binary("remuda-worker"))
             .args(["--redis", &self.redis.url(), "--farm", "test", "--embedded", "--slots", &slots.to_string()])
+            .arg("--scratch")
+            .arg(self.path())
             .args(more)
             .env("E2E_MARK", self.path())
             .env("REMUDA_LOG", "info")

@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Folder that remembers who ran here before
     #[arg(long, env = "REMUDA_WORKER_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Folder for the daemon's own files, removed by whoever gave it
+    #[arg(long, hide = true)]
+    pub scratch: Option<PathBuf>,
     /// Lease asked for, in seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3..=3600))]
     pub lease: u64,

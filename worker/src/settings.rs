@@ -33,6 +33,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// State folder; none for an embedded worker.
     pub state: Option<PathBuf>,
+    /// Folder for its own files.
+    pub scratch: Option<PathBuf>,
     /// Attempts inherit the daemon's environment.
     pub embedded: bool,
 }
@@ -59,6 +61,7 @@ impl Settings {
             lease: Duration::from_secs(args.lease),
             drain_timeout: Duration::from_secs(args.drain_timeout),
             state,
+            scratch: args.scratch,
             embedded: args.embedded,
         })
     }

@@ -16,6 +16,8 @@ const MOST_DAEMONS: u32 = 64;
 #[derive(Debug)]
 pub struct StateLock {
     _file: Flock<File>,
+    /// For the daemon's own files; empty now, whatever a predecessor left in it.
+    pub scratch: std::path::PathBuf,
     /// The daemon that held this folder before and did not leave properly.
     pub predecessor: Option<String>,
 }
@@ -35,7 +37,10 @@ pub fn take(folder: &Path, worker: &str) -> Result<StateLock, WorkerError> {
         file.read_to_string(&mut before).map_err(machine)?;
         write(&mut file, worker).map_err(machine)?;
         let before = before.trim().to_owned();
-        return Ok(StateLock { _file: file, predecessor: (!before.is_empty()).then_some(before) });
+        let scratch = folder.join(format!("worker-{n}.files"));
+        let _ = std::fs::remove_dir_all(&scratch);
+        std::fs::create_dir_all(&scratch).map_err(machine)?;
+        return Ok(StateLock { scratch, _file: file, predecessor: (!before.is_empty()).then_some(before) });
     }
     Err(WorkerError::Setting(format!("{MOST_DAEMONS} daemons use {} already", folder.display())))
 }
@@ -44,6 +49,7 @@ impl StateLock {
     /// Notes that this daemon has left with nothing in its hands.
     pub fn leave(mut self) {
         let _ = write(&mut self._file, "");
+        let _ = std::fs::remove_dir_all(&self.scratch);
     }
 }
 

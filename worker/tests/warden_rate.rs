@@ -111,3 +111,41 @@ async fn rate() {
     }
     warden.shutdown().await;
 }
+
+/// How long a gibibyte takes through a keeper, and through a plain pipe into `cat`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn gibibyte() {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_remuda-worker"));
+    let warden = Warden::start(Options {
+        program,
+        capacity: 1,
+    })
+    .await
+    .expect("a warden");
+    let mut keeper = warden.keeper(0).await.expect("a keeper");
+    keeper
+        .base(std::env::vars_os(), Path::new("/tmp"))
+        .expect("sent");
+    for live in [false, false, true, true] {
+        let begin = Instant::now();
+        let plain = Command::new("sh")
+            .args(["-c", "head -c 1073741824 /dev/zero | cat >/dev/null"])
+            .status();
+        assert!(plain.expect("a status").success());
+        let plain = begin.elapsed();
+        let mut unit = Unit::new(1, ["head", "-c", "1073741824", "/dev/zero"]);
+        unit.live = live;
+        keeper.run(unit).expect("sent");
+        let exited = loop {
+            if let Some(KeeperEvent::Exited(exited)) = keeper.next_event().await {
+                break exited;
+            }
+        };
+        println!(
+            "plain {plain:?}, keeper {} ms, live {live}",
+            exited.wall_us / 1000
+        );
+    }
+    warden.shutdown().await;
+}

@@ -66,8 +66,9 @@ struct Daemon {
 ///
 /// # Errors
 /// It could not start, or Redis refuses it for good.
-pub async fn run(settings: Settings) -> Result<(), WorkerError> {
+pub async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     let lock = settings.state.as_deref().map(|folder| state::take(folder, &settings.worker)).transpose()?;
+    settings.scratch = settings.scratch.or_else(|| lock.as_ref().map(|l| l.scratch.clone()));
     // a call that waits for the server is made again by whoever needs it, so that the loop never stands still
     let store = Store::connect(ConnectOptions::new(&settings.url, &settings.farm)).await?.patient(PATIENCE);
     let capacity = settings.slots as usize + MOST_LOADERS;
@@ -84,7 +85,10 @@ pub async fn run(settings: Settings) -> Result<(), WorkerError> {
 impl Daemon {
     fn new(settings: Settings, store: Store, warden: Warden, inbox: mpsc::UnboundedSender<Message>) -> Result<Self, WorkerError> {
         let machine = |what| move |error| WorkerError::Machine { what, error };
-        let folder = tempfile::Builder::new().prefix("remuda-worker-").tempdir().map_err(machine("make a temporary folder"))?;
+        let folder = tempfile::Builder::new()
+            .prefix("remuda-worker-")
+            .tempdir_in(settings.scratch.clone().unwrap_or_else(std::env::temp_dir))
+            .map_err(machine("make a temporary folder"))?;
         let runner_main = sources::lay_down(&folder.path().join("pytest")).map_err(machine("write the pytest runner"))?;
         let deadlines = warden.deadlines();
         let (pulses, mut pulse) = mpsc::unbounded_channel();

@@ -132,13 +132,16 @@ impl Channel {
             match send(self.fd.as_raw_fd(), &self.output[self.written..], flags) {
                 Ok(count) => self.written += count,
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::EAGAIN) => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        self.written = 0;
-        self.output.clear();
-        if self.output.capacity() > KEEP {
+        // Also if some is left: otherwise a peer that is always a little behind would let it grow.
+        if self.written > self.output.len() / 2 {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        if self.output.is_empty() && self.output.capacity() > KEEP {
             self.output = Vec::new();
         }
         Ok(())

@@ -33,7 +33,7 @@ fn kill_9_of_the_daemon_ends_everything() {
 #[test]
 fn a_stopped_daemon_loses_its_units_at_the_deadline() {
     let mut witness = Witness::new();
-    let mut daemon = Daemon::start(&witness.script(&format!("{DAEMONIZE} sleep 1000")), 500);
+    let mut daemon = Daemon::start(&witness.script(&format!("{DAEMONIZE} sleep 1000")), 2000);
     witness.ready(1);
     daemon.signal(Signal::SIGSTOP);
     witness.dead();

@@ -113,12 +113,12 @@ async fn everything_written_before_the_end_is_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn pieces_are_timed() {
     let (_warden, mut keeper) = warden().await;
-    let script = "import os, time; os.write(1, b'a'); time.sleep(0.2); os.write(1, b'b')";
+    let script = "import os, time; os.write(1, b'a'); time.sleep(0.5); os.write(1, b'b')";
     keeper.run(python(1, script)).unwrap();
     let exited = exited(&mut keeper).await;
     assert_eq!(exited.pieces.len(), 2);
     assert!(
-        exited.pieces[1].ms >= exited.pieces[0].ms + 150,
+        exited.pieces[1].ms >= exited.pieces[0].ms + 200,
         "{:?}",
         exited.pieces
     );
