@@ -19,6 +19,7 @@ CACHE = HERE / ".cache"
 PYTEST = ["pytest==9.2.0", "pytest-xdist==3.8.0", "pluggy==1.7.0", "iniconfig==2.3.1", "execnet==2.1.2", "pygments==2.21.0"]
 HYPOTHESIS = ["hypothesis==6.170.15", "sortedcontainers==2.4.0"]
 BULLMQ = "6.7.0"
+IOREDIS = "5.11.1"  # what this BullMQ is tested with
 
 
 class Missing(Exception):
@@ -144,11 +145,12 @@ def bullmq():
     folder = CACHE / "bullmq"
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / ".ready"
-    if not stamp.exists() or stamp.read_text() != BULLMQ:
+    wanted = [f"bullmq@{BULLMQ}", f"ioredis@{IOREDIS}"]
+    if not stamp.exists() or stamp.read_text() != repr(wanted):
         print(f"bench: fetching BullMQ {BULLMQ}", flush=True)
         (folder / "package.json").write_text('{"name": "bench", "private": true}\n')
-        do("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", f"bullmq@{BULLMQ}", cwd=folder)
-        stamp.write_text(BULLMQ)
+        do("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", *wanted, cwd=folder)
+        stamp.write_text(repr(wanted))
     for program in (HERE / "bullmq").glob("*.mjs"):
         shutil.copy(program, folder)
     return folder
