@@ -35,10 +35,16 @@ class Suite:
     sha256: str
     needs: tuple
     small: str  # one file of it, for --quick
+    left_out: tuple = ()  # tests that no contender runs
+    why: str = ""
 
     @property
     def folder(self):
         return CACHE / "suites" / f"{self.name}-{self.version}"
+
+    @property
+    def arguments(self):
+        return [word for test in self.left_out for word in ("--deselect", test)]
 
     @property
     def python(self):
@@ -57,7 +63,10 @@ ATTRS = Suite(
     "26.1.0",
     "d03ceb89cb322a8fd706d4fb91940737b6642aa36998fe130a9bc96c985eff32",
     (*HYPOTHESIS, "packaging==26.3", "cloudpickle==3.1.2", "pympler==1.1", "psutil==7.2.2"),
-    "tests/test_filters.py",
+    "tests/test_converters.py",
+    ("tests/test_converters.py::TestPipe::test_wrapped_annotation",),
+    "it fails under plain pytest too on CPython 3.11.2, 3.11.7 and 3.12.1, where `inspect.signature` does not see a "
+    "`__call__` that is set on the instance",
 )
 CLICK = Suite(
     "click",
@@ -96,7 +105,7 @@ def parallel():
 def suite(name):
     """A suite, ready to run: its folder and an interpreter of its own."""
     found = SUITES[name]
-    wanted = repr((found, PYTEST, sys.version))
+    wanted = repr((found.version, found.sha256, found.needs, PYTEST, sys.version))
     stamp = CACHE / "venvs" / found.name / ".ready"
     if not stamp.exists() or stamp.read_text() != wanted:
         print(f"bench: fetching {found.name} {found.version} and what its tests need", flush=True)

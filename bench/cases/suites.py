@@ -12,7 +12,7 @@ LIMITS = {"packaging": 0.5, "attrs": 0.75, "click": 0.65}
 
 def run(name, bench):
     suite = peers.suite(name)
-    arguments = [suite.small] if bench.quick else []
+    arguments = suite.arguments + ([suite.small] if bench.quick else [])
     runs = Runs(bench, suite.folder, suite.python, arguments, timeout=600)
     # these two runs also fill the caches of compiled modules, for everybody
     tests, differences = same_outcomes(runs, bench.scratch, bench.state("check", fresh=True))
@@ -31,5 +31,6 @@ def run(name, bench):
         report.targets.append(Target(f"{ours.split(', ')[1]}: wall against the best of pytest", ratio, LIMITS[name], more=peer))
     text = "tests that differ from serial pytest in id or outcome"
     report.targets.append(Target(text, len(differences), 0, form="{:.0f}"))
+    report.notes += [f"Left out everywhere: `{test}`; {suite.why}." for test in suite.left_out]
     report.notes += differences[:10]
     return report
