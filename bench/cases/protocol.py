@@ -1,6 +1,7 @@
 """No-op tasks through the protocol: two worker processes with an own handler, against BullMQ in the same run."""
 
 import json
+import statistics
 import subprocess
 import time
 import uuid
@@ -95,7 +96,8 @@ def run(bench):
         one_by_one: listen(Remuda(bench, most=1), few),
         theirs: listen(BullMQ(bench), few),
     }
-    rows = [[name, f"{total:.3f}", words, f"{sum(bytes_a_task[name]) / len(bytes_a_task[name]):.0f}"] for name, (total, words) in sent.items()]
+    size = {name: statistics.mean(found) for name, found in bytes_a_task.items()}
+    rows = [[name, f"{total:.3f}", words, f"{size[name]:.0f}"] for name, (total, words) in sent.items()]
     report.add_table("", ["", "commands sent a task", "which", "bytes a queued task"], rows)
     report.notes += [
         f"Commands sent: counted with MONITOR over {few:,} tasks, from the first connection of the submitter to the last "

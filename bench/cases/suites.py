@@ -28,7 +28,8 @@ def run(name, bench):
     peer = best(series, [contender for contender in series if contender not in OURS])
     for ours in OURS:
         ratio = series[ours].median / series[peer].median
-        report.targets.append(Target(f"{ours.split(', ')[1]}: wall against the best of pytest", ratio, LIMITS[name], more=peer))
+        text = f"{ours.split(', ')[1]}: wall against the best of pytest"
+        report.targets.append(Target(text, ratio, LIMITS[name], more=f"best: {peer}"))
     text = "tests that differ from serial pytest in id or outcome"
     report.targets.append(Target(text, len(differences), 0, form="{:.0f}"))
     report.notes += [f"Left out everywhere: `{test}`; {suite.why}." for test in suite.left_out]
