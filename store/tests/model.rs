@@ -1,6 +1,6 @@
 //! Random histories against the real scripts on a real server and the pure model; see `model/checker.rs` for what is
 //! checked after every step.
-#![allow(missing_docs, clippy::unwrap_used, clippy::cast_precision_loss, clippy::too_many_lines)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::cast_precision_loss, clippy::too_many_lines)]
 
 #[path = "model/book.rs"]
 mod book;
@@ -16,6 +16,8 @@ mod drive;
 mod farm;
 #[path = "model/history.rs"]
 mod history;
+#[path = "model/mutants.rs"]
+mod mutants;
 #[path = "model/plan.rs"]
 mod plan;
 #[path = "model/random.rs"]
@@ -84,4 +86,42 @@ async fn random_histories_keep_every_invariant() {
 async fn more_random_histories_keep_every_invariant() {
     let (histories, made) = soak(first_seed(1) + 1_000_000, calls(16_000)).await;
     println!("{histories} histories, {made} calls");
+}
+
+/// Each mutant of one share is caught within a bounded number of histories.
+async fn catch(share: usize) {
+    const HISTORIES: u64 = 120;
+    let redis = PrivateRedis::start(&[]);
+    let mut survivors = Vec::new();
+    for mutant in mutants::MUTANTS.iter().skip(share).step_by(3) {
+        let scripts = history::clocked(mutants::patch(mutant));
+        let mut caught = None;
+        for seed in 1..=HISTORIES {
+            let outcome = history::play(&redis, &scripts, seed, STEPS, &BTreeSet::new()).await;
+            if let Some((_, why)) = outcome.violation {
+                caught = Some((seed, why));
+                break;
+            }
+        }
+        match caught {
+            Some((n, why)) => println!("{}: caught by history {n}: {why}", mutant.0),
+            None => survivors.push(mutant.0),
+        }
+    }
+    assert!(survivors.is_empty(), "not caught in {HISTORIES} histories: {survivors:?}");
+}
+
+#[tokio::test]
+async fn every_seeded_bug_is_caught_1() {
+    catch(0).await;
+}
+
+#[tokio::test]
+async fn every_seeded_bug_is_caught_2() {
+    catch(1).await;
+}
+
+#[tokio::test]
+async fn every_seeded_bug_is_caught_3() {
+    catch(2).await;
 }

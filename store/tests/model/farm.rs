@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use redis::Value;
 use remuda_protocol::event::Sequence;
 use remuda_store::TaskRecord;
 
@@ -11,18 +10,20 @@ pub const DUMP: &str = "
 local since, out = {}, {}
 for i = 2, #ARGV, 2 do since[ARGV[i]] = ARGV[i + 1] end
 for _, k in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
-  local name, v = string.sub(k, #ARGV[1] + 1), ''
+  local name, v = string.sub(k, #ARGV[1] + 1), {}
   local t = redis.call('TYPE', k).ok
   if t == 'hash' then v = redis.call('HGETALL', k)
   elseif t == 'zset' then v = redis.call('ZRANGE', k, 0, -1, 'WITHSCORES')
   elseif t == 'set' then v = redis.call('SMEMBERS', k)
   elseif t == 'list' then
-    if string.sub(name, 1, 4) == 'ids:' or string.sub(name, 1, 5) == 'bell:' then v = redis.call('LLEN', k) else v = redis.call('LRANGE', k, 0, -1) end
-  elseif t == 'stream' then v = redis.call('XRANGE', k, since[name] or '-', '+')
-  elseif string.sub(name, 1, 5) ~= 'spec:' then v = redis.call('GET', k) end
-  out[#out + 1] = {name, v}
+    if string.sub(name, 1, 4) == 'ids:' or string.sub(name, 1, 5) == 'bell:' then v = {redis.call('LLEN', k)} else v = redis.call('LRANGE', k, 0, -1) end
+  elseif t == 'stream' then
+    for _, e in ipairs(redis.call('XRANGE', k, since[name] or '-', '+')) do v[#v + 1] = e[1]; v[#v + 1] = e[2][2] end
+  elseif string.sub(name, 1, 5) ~= 'spec:' then v = {redis.call('GET', k)} end
+  table.insert(v, 1, name)
+  out[#out + 1] = table.concat(v, '\\1')
 end
-return out";
+return table.concat(out, '\\2')";
 
 pub type Hash = HashMap<String, String>;
 
@@ -50,7 +51,8 @@ impl Run {
 
 #[derive(Clone, Debug, Default)]
 pub struct Farm {
-    pub raw: BTreeMap<String, Value>,
+    /// Each key's content as it came, but the events'.
+    pub raw: BTreeMap<String, String>,
     pub meta: Hash,
     pub jobs: BTreeMap<String, Hash>,
     pub groups: BTreeMap<(String, u32), Hash>,
@@ -81,22 +83,11 @@ pub struct Farm {
     pub unknown: Vec<String>,
 }
 
-fn text(v: &Value) -> String {
-    match v {
-        Value::BulkString(b) => String::from_utf8_lossy(b).into_owned(),
-        Value::SimpleString(s) => s.clone(),
-        Value::Int(n) => n.to_string(),
-        _ => String::new(),
-    }
+fn hash(v: &[&str]) -> Hash {
+    v.chunks(2).map(|p| (p[0].to_owned(), p[1].to_owned())).collect()
 }
-fn items(v: &Value) -> &[Value] {
-    if let Value::Array(a) = v { a } else { &[] }
-}
-fn hash(v: &Value) -> Hash {
-    items(v).chunks(2).map(|p| (text(&p[0]), text(&p[1]))).collect()
-}
-fn zset(v: &Value) -> BTreeMap<String, f64> {
-    items(v).chunks(2).map(|p| (text(&p[0]), text(&p[1]).parse().unwrap())).collect()
+fn zset(v: &[&str]) -> BTreeMap<String, f64> {
+    v.chunks(2).map(|p| (p[0].to_owned(), p[1].parse().unwrap())).collect()
 }
 fn numbered(rest: &str) -> (String, u32) {
     let (j, n) = rest.rsplit_once(':').unwrap();
@@ -120,19 +111,20 @@ fn record(task: u32, packed: &str) -> TaskRecord {
 }
 
 impl Farm {
-    pub fn parse(dump: &Value) -> Self {
+    pub fn parse(dump: &str) -> Self {
         let mut farm = Self::default();
-        for pair in items(dump) {
-            let (name, value) = (text(&items(pair)[0]), &items(pair)[1]);
-            if !name.starts_with("events:") {
-                farm.raw.insert(name.clone(), value.clone());
-            }
-            farm.take(&name, value);
+        for key in dump.split('\u{2}') {
+            let mut parts = key.split('\u{1}');
+            let name = parts.next().unwrap();
+            let value: Vec<&str> = parts.collect();
+            let content = if name.starts_with("events:") { "" } else { key };
+            farm.raw.insert(name.to_owned(), content.to_owned());
+            farm.take(name, &value);
         }
         farm
     }
 
-    fn take(&mut self, name: &str, v: &Value) {
+    fn take(&mut self, name: &str, v: &[&str]) {
         let (kind, rest) = name.split_once(':').unwrap_or((name, ""));
         match kind {
             "meta" => self.meta = hash(v),
@@ -140,15 +132,15 @@ impl Farm {
             "job" => drop(self.jobs.insert(rest.to_owned(), hash(v))),
             "group" => drop(self.groups.insert(numbered(rest), hash(v))),
             "lane" => drop(self.lanes.insert(numbered(rest), hash(v))),
-            "q" => drop(self.queues.insert(numbered(rest), items(v).iter().map(|e| Run::parse(&text(e))).collect())),
+            "q" => drop(self.queues.insert(numbered(rest), v.iter().map(|e| Run::parse(e)).collect())),
             "cur" => {
                 let rests = hash(v).into_iter().map(|(k, e)| (k, Run::parse(&e))).collect();
                 self.rests.insert(numbered(rest), rests);
             }
-            "alone" => drop(self.alone.insert(numbered(rest), items(v).iter().map(|t| text(t).parse().unwrap()).collect())),
-            "alone_by" => drop(self.alone_by.insert(numbered(rest), text(v))),
+            "alone" => drop(self.alone.insert(numbered(rest), v.iter().map(|t| t.parse().unwrap()).collect())),
+            "alone_by" => drop(self.alone_by.insert(numbered(rest), v[0].to_owned())),
             "claim" => drop(self.claims.insert(rest.parse().unwrap(), hash(v))),
-            "held" => drop(self.held.insert(rest.to_owned(), items(v).iter().map(|f| text(f).parse().unwrap()).collect())),
+            "held" => drop(self.held.insert(rest.to_owned(), v.iter().map(|f| f.parse().unwrap()).collect())),
             "slot" => drop(self.slots.insert(rest.to_owned(), hash(v).into_iter().map(|(s, t)| (s, slot(&t))).collect())),
             "w" => drop(self.workers.insert(rest.to_owned(), hash(v))),
             "lease" | "workers" | "owners" | "deadlines" | "retire" | "jobs" => drop(self.zsets.insert(kind.to_owned(), zset(v))),
@@ -158,7 +150,7 @@ impl Farm {
         }
     }
 
-    fn take_more(&mut self, kind: &str, rest: &str, name: &str, v: &Value) {
+    fn take_more(&mut self, kind: &str, rest: &str, name: &str, v: &[&str]) {
         match kind {
             "lanes" => {
                 let (j, class) = rest.split_once(':').unwrap();
@@ -166,14 +158,14 @@ impl Farm {
                 self.index.insert((j.to_owned(), class.to_owned()), lanes);
             }
             "wait" => drop(self.wait.insert(rest.to_owned(), zset(v))),
-            "free" => drop(self.free.insert(rest.to_owned(), items(v).iter().map(text).collect())),
+            "free" => drop(self.free.insert(rest.to_owned(), v.iter().map(|i| (*i).to_owned()).collect())),
             "place" => drop(self.places.insert(rest.to_owned(), hash(v))),
-            "classes" => self.classes = items(v).iter().map(text).collect(),
-            "bell" => drop(self.bells.insert(rest.to_owned(), text(v).parse().unwrap())),
+            "classes" => self.classes = v.iter().map(|i| (*i).to_owned()).collect(),
+            "bell" => drop(self.bells.insert(rest.to_owned(), v[0].parse().unwrap())),
             "ids" => {
                 let (head, bucket) = numbered(rest);
                 let (j, g) = numbered(&head);
-                self.ids.insert((j, g, bucket), text(v).parse().unwrap());
+                self.ids.insert((j, g, bucket), v[0].parse().unwrap());
             }
             "rec" => {
                 let (head, bucket) = numbered(rest);
@@ -185,7 +177,7 @@ impl Farm {
             }
             "det" => drop(self.details.insert(rest.to_owned(), hash(v))),
             "events" => {
-                let list = items(v).iter().map(|e| (Sequence::parse(&text(&items(e)[0])).unwrap(), text(&items(&items(e)[1])[1])));
+                let list = v.chunks(2).map(|e| (Sequence::parse(e[0]).unwrap(), e[1].to_owned()));
                 self.events.insert(rest.to_owned(), list.collect());
             }
             _ => self.unknown.push(name.to_owned()),

@@ -84,7 +84,8 @@ impl World {
             call.arg(format!("events:{j}"));
             call.arg(if job.sequence == Sequence::default() { "-".to_owned() } else { format!("({}", job.sequence) });
         }
-        Farm::parse(&call.invoke_async(&mut self.raw).await.unwrap())
+        let dump: String = call.invoke_async(&mut self.raw).await.unwrap();
+        Farm::parse(&dump)
     }
 
     pub async fn set(&mut self, key: &str, field: Option<&str>, value: String) {
@@ -198,7 +199,7 @@ impl World {
     /// I13: the state after a repeated call is the state before it.
     pub async fn unchanged(&mut self, what: &str) -> Check {
         let again = self.read().await;
-        let strip = |farm: &Farm| -> Vec<(String, redis::Value)> {
+        let strip = |farm: &Farm| -> Vec<(String, String)> {
             farm.raw.iter().filter(|(k, _)| !k.starts_with("bell:")).map(|(k, v)| (k.clone(), v.clone())).collect()
         };
         let (a, b) = (strip(&self.farm), strip(&again));
