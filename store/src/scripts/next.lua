@@ -22,7 +22,7 @@ stop_jobs()
 local at, loaded, over = 7 + n_results * 8 + n_wants * 6, {}, {}
 for i = 0, n_loaded - 1 do loaded[ARGV[at + i]] = true end
 
-local replies, prepare, more, again = {}, {}, false, nonce ~= '' and nonce == worker.nonce
+local replies, prepare, more, idle, again = {}, {}, false, n_wants == 0, nonce ~= '' and nonce == worker.nonce
 if again then
   for _, fence in ipairs(split(worker.nonce_claims, ',')) do
     local c = claim_of(fence)
@@ -45,7 +45,7 @@ elseif worker.drain == 0 and n_wants > 0 then
         total = total - c.count
         fences[#fences + 1] = int(c.fence)
         replies[#replies + 1] = claim_reply(c)
-      end
+      else idle = true end
     end
   end
   put(worker, 'nonce', nonce)
@@ -58,4 +58,5 @@ for name in pairs(loaded) do
   local group = group_of(string.match(name, '^(.*):(%d+)$'))
   if not group or group_over(group.state) then over[#over + 1] = name end
 end
-return {'OK', int(NOW), wait_ms(more), verdicts, replies, list, over}
+-- at once if there was more than one call may hand out
+return {'OK', int(NOW), more and 0 or (idle or #replies == 0) and wait_ms() or 4000, verdicts, replies, list, over}

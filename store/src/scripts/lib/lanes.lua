@@ -35,7 +35,9 @@ local function index_lane(job, lane)
     end
   end
   if not score then return drop_from_index(lane) end
-  call('ZADD', key('lanes', lane.j, lane.class), score, lane.l)
+  local zset = key('lanes', lane.j, lane.class)
+  if tonumber(call('ZSCORE', zset, lane.l)) == score then return end -- then `ready` and `classes` are right as well
+  call('ZADD', zset, score, lane.l)
   call('ZADD', key('ready', lane.class), -job.priority, lane.j)
   call('SADD', key('classes'), lane.class)
 end

@@ -118,7 +118,7 @@ local function terminal(job, group, task, r, state, us, more)
   save_record(group.j, group.g, task, r)
   bump(group, COUNTER[state], 1)
   if state == 'P' and r.fails > 0 then bump(group, 'flaky', 1) end
-  emit(job, '= ' .. group.g .. ' ' .. task .. ' ' .. state .. ' ' .. int(r.fence) .. ' ' .. int(us) .. ' ' .. more)
+  emit(job, '= ' .. group.g .. ' ' .. task .. ' ' .. state .. ' ' .. r.fence .. ' ' .. us .. ' ' .. more)
   if (state == 'F' or state == 'E' or state == 'T' or state == 'L') and group.kind ~= 'collect' then
     bump(job, 'failures', 1)
     if job.max_failures > 0 and job.failures >= job.max_failures then job.stop = true end
