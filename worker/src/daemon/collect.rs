@@ -79,6 +79,8 @@ impl Daemon {
             options: crate::loader::messages::Options::default(),
             late: Vec::new(),
             summary: String::new(),
+            pending: std::collections::VecDeque::new(),
+            retired: Vec::new(),
             alive: 0,
         };
         self.loaders.insert(id, loader);
@@ -109,7 +111,7 @@ impl Daemon {
         Ok((argv, pytest::load_settings(args, program, *isolation, *group_by, self.settings.slots, job)))
     }
 
-    pub(super) async fn on_control(&mut self, id: u64, message: Option<FromRunner>) {
+    pub(super) fn on_control(&mut self, id: u64, message: Option<FromRunner>) {
         match message {
             Some(FromRunner::ManifestPart { tests }) => {
                 if let Some(loader) = self.loaders.get_mut(&id) {
@@ -124,13 +126,9 @@ impl Daemon {
                 self.on_manifest(id);
             }
             Some(FromRunner::ManifestFailure { error, exit, output }) => self.on_collect_failure(id, &error, exit, output),
-            Some(FromRunner::Forked { slot, pid, .. }) => {
-                if let Some(runner) = self.slots.get_mut(slot as usize).and_then(|s| s.runner.as_mut()).filter(|r| r.monitor.is_none()) {
-                    runner.monitor = Some(pid);
-                }
-            }
+            Some(FromRunner::Forked { slot, pid, .. }) => self.on_forked(id, slot, pid),
             Some(FromRunner::Exited { slot, pid, status }) => self.on_runner_exit(slot, pid, status, id),
-            Some(FromRunner::Finished { summary }) => self.on_finished(id, summary).await,
+            Some(FromRunner::Finished { summary }) => self.on_finished(id, summary),
             _ => {}
         }
     }
@@ -208,14 +206,21 @@ impl Daemon {
         let message = error.get("message").and_then(serde_json::Value::as_str).unwrap_or("the collection failed").to_owned();
         if loader.collecting.is_none() {
             tracing::warn!(message, "a suite that was collected elsewhere cannot be loaded here");
+            self.unloadable.insert((loader.job.clone(), loader.group));
         }
         self.end_collect(id, Outcome::Errored, &Detail { message, text: output, exit: Some(exit), ..Detail::default() });
         self.kill_loader(id);
     }
 
     /// A loader that ended before it had served its collect task.
-    pub(super) fn collect_ended_early(&mut self, loader: &Loader, detail: &Detail) {
+    pub(super) fn collect_ended_early(&mut self, loader: &Loader, detail: &Detail, given_back: bool) {
         let Some(slot) = loader.collecting else { return };
+        if given_back {
+            if let Some(back) = self.slots[slot as usize].queue.pop_front() {
+                self.report(&back, None, 0, 0, &Detail::default());
+            }
+            return;
+        }
         let why = if detail.message.is_empty() { "it ended by itself".to_owned() } else { detail.message.clone() };
         let detail = Detail { message: format!("the collection ended without a result: {why}"), ..detail.clone() };
         self.end_collect_of(slot, Outcome::Errored, &detail);
