@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn what_follows_the_dashes_is_the_command_untouched() {
-        let cli = Cli::try_parse_from(["remuda", "run", "-n", "3", "web", "--", "pytest", "-x", "-v", "--", "-k"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["remuda", "run", "-n", "3", "web", "--", "pytest", "-x", "-v", "--", "-k"]).unwrap();
         let Verb::Run(run) = cli.verb else { panic!("not run") };
         assert_eq!(run.groups, ["web"]);
         assert_eq!(run.command, ["pytest", "-x", "-v", "--", "-k"]);

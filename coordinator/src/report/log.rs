@@ -63,7 +63,14 @@ fn place_of(place: Option<&Place>) -> String {
 
 fn attempt_text(attempt: &Attempt, again: &str) -> String {
     let detail = &attempt.detail;
-    let mut text = format!("{}{again} {} {} {}us fence {}\n", status_word(attempt.outcome).0, attempt.group, name(&attempt.id), attempt.us, attempt.fence);
+    let mut text = format!(
+        "{}{again} {} {} {}us fence {}\n",
+        status_word(attempt.outcome).0,
+        attempt.group,
+        name(&attempt.id),
+        attempt.us,
+        attempt.fence
+    );
     for part in [&detail.message, &detail.reason, &detail.text] {
         part.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
@@ -78,7 +85,9 @@ impl Reporter for Log {
         let (place, text) = match fact {
             Fact::Began { job, name: title, redis, .. } => ("-".into(), format!("job {job} began on {redis}: {title}")),
             Fact::Added { group, count } => ("-".into(), format!("{group}: {count} tasks added")),
-            Fact::Claimed { group, first, count, fence, place } => (place.label(), format!("claimed {group} {first}+{count} fence {fence}")),
+            Fact::Claimed { group, first, count, fence, place } => {
+                (place.label(), format!("claimed {group} {first}+{count} fence {fence}"))
+            }
             Fact::Tried(attempt) => (place_of(attempt.place.as_ref()), attempt_text(attempt, " (to be tried again)")),
             Fact::Ended(attempt) => (place_of(attempt.place.as_ref()), attempt_text(attempt, "")),
             Fact::Back { group, id, lost, place, .. } => {
@@ -90,12 +99,15 @@ impl Reporter for Log {
             Fact::Slow { group, id, age } => ("-".into(), format!("slow {group} {} {}", name(id), length(*age))),
             Fact::Output { place, error, bytes } => {
                 let stream = if *error { "stderr" } else { "stdout" };
-                let text: String = String::from_utf8_lossy(bytes).lines().map(|l| format!("{stream} | {l}\n")).collect();
+                let text: String =
+                    String::from_utf8_lossy(bytes).lines().map(|l| format!("{stream} | {l}\n")).collect();
                 (place_of(place.as_ref()), text)
             }
             Fact::Host(report) => (format!("{}/-", report.host), format!("{}\n{}", report.no_fork, report.summary)),
             Fact::Note(text) => ("-".into(), format!("note: {text}")),
-            Fact::Finished(summary) => ("-".into(), format!("exit {}: {} {}", summary.exit, summary.sentence(), summary.because)),
+            Fact::Finished(summary) => {
+                ("-".into(), format!("exit {}: {} {}", summary.exit, summary.sentence(), summary.because))
+            }
         };
         self.file.lines(&format!("{:>9.3} {place}", at.as_secs_f64()), text.trim())
     }

@@ -3,4 +3,5 @@
 mod bad_input;
 mod each;
 mod groups;
+mod pytest;
 mod support;
