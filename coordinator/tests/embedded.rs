@@ -1,5 +1,5 @@
 //! The embedded farm as processes: it starts, it ends, and it is gone whatever happens to the program.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

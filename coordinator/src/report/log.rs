@@ -8,6 +8,9 @@ use std::time::Duration;
 use super::text::{length, name, status_word};
 use super::{Attempt, Fact, Place, Reporter};
 
+/// Most bytes that wait for the end of their batch.
+const MOST_WAITING: usize = 1 << 16;
+
 /// A log file that several writers share: the reporter, the tracing of this program, the embedded children.
 #[derive(Clone)]
 pub struct LogFile {
@@ -47,13 +50,14 @@ impl Write for LogFile {
 /// The reporter that fills it.
 pub struct Log {
     file: LogFile,
+    waiting: String,
 }
 
 impl Log {
     /// Reports into a log.
     #[must_use]
     pub fn new(file: LogFile) -> Self {
-        Self { file }
+        Self { file, waiting: String::new() }
     }
 }
 
@@ -109,7 +113,20 @@ impl Reporter for Log {
                 ("-".into(), format!("exit {}: {} {}", summary.exit, summary.sentence(), summary.because))
             }
         };
-        self.file.lines(&format!("{:>9.3} {place}", at.as_secs_f64()), text.trim())
+        for line in text.trim().lines() {
+            self.waiting.push_str(&format!("{:>9.3} {place} {line}\n", at.as_secs_f64()));
+        }
+        // a batch of facts is one write: this program shares the machine with the tests
+        if matches!(fact, Fact::Finished(_)) || self.waiting.len() > MOST_WAITING { self.settle() } else { Ok(()) }
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        let text = std::mem::take(&mut self.waiting);
+        if text.is_empty() { Ok(()) } else { self.file.write_all(text.as_bytes()) }
+    }
+
+    fn leave(&mut self) {
+        let _ = self.settle();
     }
 }
 
@@ -136,6 +153,7 @@ mod tests {
         let shared = Shared::default();
         let mut log = Log::new(LogFile::new(Box::new(shared.clone())));
         log.fact(&Fact::Ended(failed("t.py::test")), Duration::from_millis(1500)).unwrap();
+        log.settle().unwrap();
         let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
         assert!(text.lines().count() > 3);
         assert!(text.lines().all(|line| line.starts_with("    1.500 lab1/0 ")), "{text}");

@@ -190,3 +190,12 @@ fn junit_is_written_with_the_failure_in_it() {
         "{text}"
     );
 }
+
+#[test]
+fn help_fits_a_screen() {
+    let ranch = Ranch::new();
+    for args in [&["--help"][..], &["run", "--help"], &["each", "--help"], &["worker", "--help"]] {
+        let seen = ranch.run(args).exits(0);
+        assert!(seen.out.lines().count() <= 50 && seen.out.contains("xample"), "{args:?}:\n{}", seen.out);
+    }
+}
