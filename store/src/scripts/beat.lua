@@ -6,9 +6,9 @@
 local w, lease_ms = ARGV[1], num(ARGV[2])
 local worker = worker_of(w)
 if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}} end
+mind_the_clock()
 call('ZADD', key('workers'), int(NOW + lease_ms), w)
 call('HSET', key('w', w), 'running', ARGV[3], 'seen', int(NOW))
-mind_the_clock()
 put(worker, 'lost_held', 0)
 local answers, watched = {}, {}
 for i = 4, #ARGV, 2 do

@@ -10,8 +10,8 @@ local w, nonce, lease_ms, n_results, n_wants, n_loaded = ARGV[1], ARGV[2], num(A
 local worker = worker_of(w)
 if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}, {}} end
 if n_results > ITEMS or n_wants > 64 then return {'ETOOMANY', int(NOW), 0, {}, {}, {}, {}} end
-call('ZADD', key('workers'), 'XX', int(NOW + lease_ms), w)
 mind_the_clock()
+call('ZADD', key('workers'), 'XX', int(NOW + lease_ms), w)
 local verdicts = {}
 for i = 0, n_results - 1 do
   verdicts[i + 1] = take_result(w, unpack(ARGV, 7 + i * 8, 14 + i * 8))

@@ -105,9 +105,11 @@ local function cancel_job(job, reason)
 end
 -- too many failures: before anything more is claimed
 local function stop_jobs()
+  local stop = {}
   for _, job in pairs(jobs) do
-    if job and job.stop and job_live(job) then cancel_job(job, 'failures') end
+    if job and job.stop and job_live(job) then stop[#stop + 1] = job end
   end
+  for _, job in ipairs(stop) do cancel_job(job, 'failures') end
 end
 
 -- the one end of a task: its record, its group's counters, its event
