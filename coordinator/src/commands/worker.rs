@@ -118,7 +118,9 @@ async fn worker_ended(worker: Option<&mut Keeper>) -> String {
     let Some(worker) = worker else { return std::future::pending().await };
     loop {
         match worker.next_event().await {
-            Some(KeeperEvent::Exited(exited)) => return exited.error.unwrap_or_else(|| ended(exited.code, exited.signal)),
+            Some(KeeperEvent::Exited(exited)) => {
+                return exited.error.unwrap_or_else(|| ended(exited.code, exited.signal));
+            }
             Some(KeeperEvent::Gone { .. }) | None => return "its keeper was killed".to_owned(),
             Some(_) => {}
         }
