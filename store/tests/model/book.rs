@@ -74,7 +74,8 @@ pub struct Allowed {
     /// Jobs that may begin to close, and why.
     pub closing: HashMap<String, Vec<String>>,
     pub seals: Option<(String, i64)>,
-    pub opens: Option<String>,
+    /// How far a clock that was set back moved, and what has been renewed since: every other lease moves with it.
+    pub set_back: Option<(i64, BTreeSet<u64>)>,
 }
 
 #[derive(Clone, Debug, Default)]

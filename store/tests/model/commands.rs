@@ -109,7 +109,7 @@ async fn add(world: &mut World, random: &mut Random) -> Check {
     let Some(j) = pick_job(world, random) else { return open(world, random).await };
     let g = random.below(world.plans[&j].len());
     let fence = match world.collect_claim(&j, g) {
-        Some(fence) if random.percent(90) => fence,
+        Some(fence) if random.percent(70) => fence,
         _ => *random.of(&[0, 7]),
     };
     add_chunk(world, random, &j, g, fence, false).await
@@ -524,7 +524,7 @@ pub fn wants(world: &World, random: &mut Random, c: usize, n: u32) -> Vec<Want> 
         let slot = random.between(0, who.slots - 1);
         let at = world.farm.slots.get(&who.worker).and_then(|s| s.get(&slot.to_string()));
         let warm = at.filter(|_| random.percent(80)).map(|(j, _, l)| (j.clone(), *l));
-        Want { slot, max: *random.of(&[1, 3, 100, 200]), budget_us: *random.of(&[1, 20_000, 200_000]), warm, with_ms: *random.of(&[0, 5_000, 5_000]) }
+        Want { slot, max: *random.of(&[1, 3, 100, 200]), budget_us: *random.of(&[1, 20_000, 200_000]), warm, with_ms: *random.of(&[0, 5_000, 5_000, 5_000]) }
     };
     (0..random.between(1, n)).map(|_| one(random)).collect()
 }
@@ -572,7 +572,7 @@ fn results(world: &World, random: &mut Random, c: usize) -> Vec<TaskResult> {
         let task = claim.first + random.between(0, 2);
         list.push(result(random, claim, task, Some(Outcome::Passed)));
     }
-    if let Some(first) = list.first().cloned().filter(|_| random.percent(10)) {
+    if let Some(first) = list.first().cloned().filter(|_| random.percent(20)) {
         list.push(first);
     }
     list.truncate(200);

@@ -120,7 +120,18 @@ impl World {
         let before = std::mem::replace(&mut self.farm, farm);
         self.check_bells(&before)?;
         self.check_waiters()?;
+        self.check_set_back(&before, allowed)?;
         self.check_losses(&before, allowed)
+    }
+
+    fn check_set_back(&self, before: &Farm, allowed: &Allowed) -> Check {
+        let Some((by, renewed)) = &allowed.set_back else { return Ok(()) };
+        ensure!(self.farm.meta_number("last_reap") == self.now, "nobody noticed that the clock was set back");
+        for (fence, until) in before.zset("lease").filter(|(f, _)| !renewed.contains(&f.parse().unwrap())) {
+            let now = self.farm.score("lease", fence);
+            ensure!(now.is_none_or(|now| now == until - *by as f64), "lease of {fence}: {until} became {now:?}, the clock went back by {by}");
+        }
+        Ok(())
     }
 
     /// What becomes claimable rings every fitting bell.
@@ -169,6 +180,9 @@ impl World {
     /// What a call that reaps may do now; `beating` has renewed the claims in `renewed`.
     pub fn reaping(&self, allowed: &mut Allowed, caller: &str, renewed: &BTreeSet<u64>, beating: bool) {
         let (last, hold) = (self.farm.meta_number("last_reap"), self.farm.meta_number("hold_until"));
+        if last - self.now >= 1000 {
+            allowed.set_back = Some((last - self.now, renewed.clone()));
+        }
         let quiet = last - self.now >= 1000 || (self.now >= last && self.now - last < 2000);
         if quiet || (last > 0 && self.now - last > 10_000) || self.now < hold {
             return;
