@@ -63,6 +63,7 @@ struct Inner {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    patience: Duration,
 }
 
 impl Store {
@@ -83,17 +84,25 @@ impl Store {
         let client = open_client(&options.url).map_err(|e| StoreError::Address { at: at.clone(), why: plain(&e) })?;
         let keys = Keys::new(&options.farm);
         let link = Mutex::new(Link { connection: None, generation: 0, run_id: String::new() });
-        let store = Self { inner: Arc::new(Inner { client, at, options, keys, scripts, link, runs: AtomicU64::new(0) }) };
+        let patience = options.patience;
+        let store = Self { patience, inner: Arc::new(Inner { client, at, options, keys, scripts, link, runs: AtomicU64::new(0) }) };
         store.link().await?;
         Ok(store)
     }
 
-    /// A store on the same farm with a connection of its own.
+    /// A store on the same farm with a connection and a patience of its own.
     ///
     /// # Errors
     /// As [`Store::connect`].
-    pub async fn another(&self) -> Result<Self, StoreError> {
-        Self::connect_with(self.inner.options.clone(), self.inner.scripts.clone()).await
+    pub async fn another(&self, patience: Duration) -> Result<Self, StoreError> {
+        let options = ConnectOptions { patience, ..self.inner.options.clone() };
+        Self::connect_with(options, self.inner.scripts.clone()).await
+    }
+
+    /// The same store with another patience.
+    #[must_use]
+    pub fn patient(&self, patience: Duration) -> Self {
+        Self { inner: self.inner.clone(), patience }
     }
 
     /// The server's address without its password.
@@ -126,35 +135,28 @@ impl Store {
     /// Calls a script until it answers, within the patience.
     pub(crate) async fn call(&self, name: Name, args: &[&[u8]]) -> Result<Value, StoreError> {
         let script = self.inner.scripts.get(name);
-        let meta = self.inner.keys.meta();
-        self.persist(name.word(), async |mut connection: MultiplexedConnection| {
-            let mut call = redis::cmd("EVALSHA");
-            call.arg(script.get_hash()).arg(1).arg(&meta);
-            for arg in args {
-                call.arg(*arg);
-            }
-            match call.query_async(&mut connection).await {
-                Err(e) if e.code() == Some("NOSCRIPT") => {
-                    script.prepare_invoke().load_async(&mut connection).await?;
-                    call.query_async(&mut connection).await
-                }
-                other => other,
-            }
-        })
-        .await
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(script.get_hash()).arg(1).arg(self.inner.keys.meta());
+        for arg in args {
+            call.arg(*arg);
+        }
+        self.persist(name.word(), &Request::Script(script, call)).await
     }
 
     /// Runs plain reads as one pipeline, within the patience.
     pub(crate) async fn read(&self, what: &str, pipe: &redis::Pipeline) -> Result<Vec<Value>, StoreError> {
-        self.persist(what, async |mut connection: MultiplexedConnection| pipe.query_async(&mut connection).await).await
+        if pipe.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(list(self.persist(what, &Request::Reads(pipe)).await?))
     }
 
-    async fn persist<T>(&self, what: &str, mut attempt: impl AsyncFnMut(MultiplexedConnection) -> Result<T, RedisError>) -> Result<T, StoreError> {
-        let deadline = Instant::now() + self.inner.options.patience;
+    async fn persist(&self, what: &str, request: &Request<'_>) -> Result<Value, StoreError> {
+        let deadline = Instant::now() + self.patience;
         let mut pause = RETRY;
         loop {
             let failed = match self.link().await {
-                Ok((connection, generation)) => match attempt(connection).await {
+                Ok((connection, generation)) => match request.attempt(connection).await {
                     Ok(value) => return Ok(value),
                     Err(e) => self.judge(what, e, generation).await?,
                 },
@@ -268,6 +270,27 @@ impl Store {
     }
 }
 
+/// What is tried until it is answered.
+enum Request<'a> {
+    Script(&'a redis::Script, redis::Cmd),
+    Reads(&'a redis::Pipeline),
+}
+
+impl Request<'_> {
+    async fn attempt(&self, mut connection: MultiplexedConnection) -> Result<Value, RedisError> {
+        match self {
+            Self::Reads(pipe) => pipe.query_async(&mut connection).await,
+            Self::Script(script, call) => match call.query_async(&mut connection).await {
+                Err(e) if e.code() == Some("NOSCRIPT") => {
+                    script.prepare_invoke().load_async(&mut connection).await?;
+                    call.query_async(&mut connection).await
+                }
+                other => other,
+            },
+        }
+    }
+}
+
 fn open_client(url: &str) -> Result<Client, RedisError> {
     // `redis://` and `rediss://` as the crate reads them; a quick death for a half-open socket
     let info = url.into_connection_info()?;
@@ -283,9 +306,10 @@ fn plain(error: &RedisError) -> String {
 
 /// The address without user and password.
 fn public_address(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or(url);
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &url[..scheme], &url[at + 1..]),
-        _ => url.split("?pass=").next().unwrap_or(url).to_owned(),
+        _ => url.to_owned(),
     }
 }
 
@@ -296,7 +320,7 @@ mod tests {
     #[test]
     fn an_address_is_shown_without_its_password() {
         assert_eq!(public_address("redis://me:secret@host:6379/0"), "redis://host:6379/0");
-        assert_eq!(public_address("unix:///run/r.sock?pass=x"), "unix:///run/r.sock");
+        assert_eq!(public_address("unix:///run/r.sock?db=1&pass=x@y"), "unix:///run/r.sock");
         assert_eq!(public_address("redis://host"), "redis://host");
     }
 }

@@ -1,3 +1,48 @@
-//! The worker daemon.
+//! The worker: a daemon that claims tasks, beats, runs them through adapters and reports.
+//!
+//! `daemon` decides (one loop, one inbox), `heartbeat` renews leases from its own thread and connection, `warden`
+//! supervises processes, `loader` speaks with warm runners, `adapter` knows frameworks (pure). Only `remuda-store`
+//! talks to Redis; nothing here knows about the coordinator.
 
+pub mod adapter;
+pub mod cli;
+pub mod daemon;
+pub mod environment;
+pub mod error;
+pub mod heartbeat;
+pub mod loader;
+pub mod settings;
+pub mod state;
 pub mod warden;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// Runs the daemon with these arguments (the first is the program's name) until it has drained.
+pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match cli::Arguments::try_parse_from(args) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let filter = EnvFilter::try_from_env("REMUDA_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("remuda-worker: {error}");
+            ExitCode::from(if matches!(error, error::WorkerError::Setting(_)) { 2 } else { 3 })
+        }
+    }
+}
+
+fn run(arguments: cli::Arguments) -> Result<(), error::WorkerError> {
+    let settings = settings::Settings::new(arguments)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error::WorkerError::Machine { what: "start the runtime", error })?;
+    runtime.block_on(daemon::run(settings))
+}

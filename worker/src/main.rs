@@ -1,5 +1,8 @@
-//! `remuda-worker`.
+//! `remuda-worker`: the daemon of a lab machine.
 
-fn main() {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     remuda_worker::warden::run_if_warden();
+    remuda_worker::main_with_args(std::env::args_os())
 }

@@ -7,6 +7,10 @@
 --   prepare {"job:group" ...}, over {"job:group" of those loaded whose group has ended ...}}; status UNKNOWN: not registered, resync first, nothing was done.
 -- Transitions: running -> passed|failed|errored|timed-out|skipped|cancelled|ready; ready -> running.
 local w, nonce, lease_ms, n_results, n_wants, n_loaded = ARGV[1], ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5]), num(ARGV[6])
+if #ARGV ~= 6 + n_results * 8 + n_wants * 6 + n_loaded then return {'ESHAPE', int(NOW), 0, {}, {}, {}, {}} end
+for i = #ARGV - n_loaded + 1, #ARGV do
+  if not string.match(ARGV[i], '^.*:%d+$') then return {'ESHAPE', int(NOW), 0, {}, {}, {}, {}} end
+end
 local worker = worker_of(w)
 if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}, {}} end
 if n_results > ITEMS or n_wants > 64 then return {'ETOOMANY', int(NOW), 0, {}, {}, {}, {}} end

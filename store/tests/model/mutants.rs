@@ -32,7 +32,7 @@ pub const MUTANTS: &[Mutant] = &[
     ("priority does not count", "if a.priority ~= b.priority then return a.priority > b.priority end", ""),
     ("labels do not count", "  if class == '' then return true end", "  do return true end"),
     ("no limit of slots", "or occupied('j:' .. job.id) < job.max_slots then", "or true then"),
-    ("a beat renews nothing", "call('ZADD', key('lease'), 'XX', int(NOW + lease_ms + min", "call('ZADD', key('lease'), 'XX', int(0 + lease_ms + min"),
+    ("a beat renews nothing", "call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms + min", "call('ZADD', key('lease'), 'XX', 'GT', int(0 + lease_ms + min"),
     ("no hold after an outage", "if NOW < META.hold_until then return 0 end", ""),
     ("a cancelled attempt is tried again", " and c.cancel == 0\n", "\n"),
     ("a suspect in company", "if want.worker.held == 0 then", "if true then"),

@@ -41,7 +41,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { program: PathBuf::from("/proc/self/exe"), capacity: 1024 }
+        Self {
+            program: PathBuf::from("/proc/self/exe"),
+            capacity: 1024,
+        }
     }
 }
 
@@ -76,6 +79,8 @@ struct Waiting {
     keepers: HashMap<u64, Answer>,
     services: HashMap<u64, Answer>,
     gone: HashMap<u64, oneshot::Sender<Status>>,
+    /// There will be no more answers.
+    closed: bool,
 }
 
 type Shared = Arc<Mutex<Waiting>>;
@@ -118,7 +123,15 @@ impl Warden {
         let (events_in, events) = mpsc::unbounded_channel();
         tokio::spawn(listen(receiver, Arc::clone(&waiting), events_in));
         let (serial, events) = (AtomicU64::new(0), tokio::sync::Mutex::new(events));
-        Ok(Self { pid, sender, deadlines, waiting, serial, events, ended })
+        Ok(Self {
+            pid,
+            sender,
+            deadlines,
+            waiting,
+            serial,
+            events,
+            ended,
+        })
     }
 
     /// The warden's process.
@@ -134,22 +147,24 @@ impl Warden {
     /// A new keeper, whose deadline is number `index` of the table.
     pub async fn keeper(&self, index: usize) -> io::Result<Keeper> {
         if index >= self.deadlines.capacity() {
-            let message = format!("keeper {index}: the table has {} places", self.deadlines.capacity());
+            let message = format!(
+                "keeper {index}: the table has {} places",
+                self.deadlines.capacity()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let (ours, theirs) = UnixStream::pair()?;
-        let (gone_in, gone) = oneshot::channel();
+        let (gone_in, gone_out) = oneshot::channel();
         let (answer_in, answer) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.expect(|waiting| {
             waiting.keepers.insert(serial, answer_in);
             waiting.gone.insert(serial, gone_in);
-        }
+        })?;
         let message = ToWarden::Keeper { serial, index };
         self.sender.send(&message, vec![theirs.into()])?;
         let pid = self.answer(answer).await?;
-        Keeper::new(index, pid, ours, gone)
+        Keeper::new(index, pid, ours, gone_out)
     }
 
     /// Starts a service. It belongs to the warden, ends after all keepers, and services end in the
@@ -158,13 +173,29 @@ impl Warden {
         let id = unit.id;
         let (run, fds) = unit.into_run();
         let (answer_in, answer) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).services.insert(id, answer_in);
-        self.sender.send(&ToWarden::Service { id, spec: run.spec }, fds)?;
-        Ok(Service { id, pid: self.answer(answer).await? })
+        self.expect(|waiting| {
+            waiting.services.insert(id, answer_in);
+        })?;
+        self.sender
+            .send(&ToWarden::Service { id, spec: run.spec }, fds)?;
+        Ok(Service {
+            id,
+            pid: self.answer(answer).await?,
+        })
+    }
+
+    /// Registers who waits for an answer, unless there will be none.
+    fn expect(&self, register: impl FnOnce(&mut Waiting)) -> io::Result<()> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.closed {
+            return Err(gone());
+        }
+        register(&mut waiting);
+        Ok(())
     }
 
     async fn answer(&self, answer: oneshot::Receiver<io::Result<i32>>) -> io::Result<i32> {
-        answer.await.unwrap_or_else(|_| Err(io::Error::other("the warden is gone")))
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// The next event; none when the warden is gone. Can be cancelled without losing one.
@@ -183,7 +214,10 @@ impl Warden {
     /// Kills everything beneath all keepers, then ends the services, and waits until all of it is gone.
     pub async fn shutdown(self) {
         self.sender.close();
-        if tokio::time::timeout(SHUTDOWN_LIMIT, self.ended()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_LIMIT, self.ended())
+            .await
+            .is_err()
+        {
             let _ = kill(self.pid, Signal::SIGKILL);
             self.ended().await;
         }
@@ -205,7 +239,10 @@ fn watch_process(pid: Pid) -> io::Result<watch::Receiver<bool>> {
         }
         let _ = ended_in.send(true);
     };
-    std::thread::Builder::new().name("warden-watch".to_owned()).stack_size(64 << 10).spawn(watch)?;
+    std::thread::Builder::new()
+        .name("warden-watch".to_owned())
+        .stack_size(64 << 10)
+        .spawn(watch)?;
     Ok(ended)
 }
 
@@ -220,21 +257,33 @@ async fn listen(
         match message {
             FromWarden::Ready => {}
             FromWarden::KeeperStarted { serial, pid } => {
-                let _ = waiting.keepers.remove(&serial).map(|answer| answer.send(Ok(pid)));
+                let _ = waiting
+                    .keepers
+                    .remove(&serial)
+                    .map(|answer| answer.send(Ok(pid)));
             }
             FromWarden::KeeperFailed { serial, error } => {
                 waiting.gone.remove(&serial);
                 let error = io::Error::other(format!("cannot start a keeper: {error}"));
-                let _ = waiting.keepers.remove(&serial).map(|answer| answer.send(Err(error)));
+                let _ = waiting
+                    .keepers
+                    .remove(&serial)
+                    .map(|answer| answer.send(Err(error)));
             }
             FromWarden::KeeperGone { serial, status } => {
                 let _ = waiting.gone.remove(&serial).map(|gone| gone.send(status));
             }
             FromWarden::ServiceStarted { id, pid } => {
-                let _ = waiting.services.remove(&id).map(|answer| answer.send(Ok(pid)));
+                let _ = waiting
+                    .services
+                    .remove(&id)
+                    .map(|answer| answer.send(Ok(pid)));
             }
             FromWarden::ServiceFailed { id, error } => {
-                let _ = waiting.services.remove(&id).map(|answer| answer.send(Err(io::Error::other(error))));
+                let _ = waiting
+                    .services
+                    .remove(&id)
+                    .map(|answer| answer.send(Err(io::Error::other(error))));
             }
             FromWarden::ServiceExited { id, status } => {
                 let Status { code, signal } = status;
@@ -243,5 +292,13 @@ async fn listen(
         }
     }
     // Everybody who waits learns that there will be no answer.
-    *waiting.lock().unwrap_or_else(PoisonError::into_inner) = Waiting::default();
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    *waiting = Waiting {
+        closed: true,
+        ..Waiting::default()
+    };
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the warden is gone")
 }

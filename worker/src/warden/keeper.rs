@@ -27,7 +27,7 @@ use super::unit::Running;
 const FULL: usize = 4 << 20;
 
 /// With this much unread by the daemon live output is dropped.
-const LIVE_FULL: usize = 256 << 10;
+const LIVE_FULL: usize = 512 << 10;
 
 /// How much a question for the last output is answered with.
 const TAIL: usize = 4 << 10;
@@ -135,9 +135,13 @@ impl Keeper {
             if self.lease_passed() {
                 // Whoever had these leases may not have them any more: nothing of it may ever start.
                 let ids = self.queue.drain(..).map(|queued| queued.run.id).collect();
-                return self.channel.push(&FromKeeper::Dropped { ids, lease: true }, &[]);
+                return self
+                    .channel
+                    .push(&FromKeeper::Dropped { ids, lease: true }, &[]);
             }
-            let Some(Queued { run, base, fds }) = self.queue.pop_front() else { break };
+            let Some(Queued { run, base, fds }) = self.queue.pop_front() else {
+                break;
+            };
             match Running::start(&base, &run, &fds) {
                 Ok(running) => {
                     let (id, pid) = (running.id, running.pid.as_raw());
@@ -167,7 +171,9 @@ impl Keeper {
         }
         let deadline = self.deadlines.get(self.index);
         if deadline != 0 && !running.is_killed() {
-            wait = wait.min(Duration::from_millis(deadline.saturating_sub(boottime_now_ms())));
+            wait = wait.min(Duration::from_millis(
+                deadline.saturating_sub(boottime_now_ms()),
+            ));
         }
         if !self.trees.is_empty() {
             wait = wait.min(TreeKill::STEP);
@@ -185,8 +191,14 @@ impl Keeper {
         let mut fds = Vec::with_capacity(4);
         fds.push(PollFd::new(self.channel.as_fd(), events));
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
-        let out = self.running.as_ref().and_then(|running| running.out.as_ref());
-        let err = self.running.as_ref().and_then(|running| running.err.as_ref());
+        let out = self
+            .running
+            .as_ref()
+            .and_then(|running| running.out.as_ref());
+        let err = self
+            .running
+            .as_ref()
+            .and_then(|running| running.err.as_ref());
         fds.extend(out.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         fds.extend(err.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, self.timeout()) {
@@ -194,7 +206,10 @@ impl Keeper {
             result => result?,
         };
         let arrived = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-        let hit = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| events.intersects(arrived));
+        let hit = |fd: &PollFd<'_>| {
+            fd.revents()
+                .is_some_and(|events| events.intersects(arrived))
+        };
         let out_at = out.is_some().then_some(2);
         let err_at = err.is_some().then_some(2 + usize::from(out.is_some()));
         Ok(Ready {
@@ -212,7 +227,11 @@ impl Keeper {
             ToKeeper::Base { env, cwd } => self.base = Rc::new(Base::new(env, &cwd)),
             ToKeeper::Run(run) => {
                 let fds = self.channel.take_fds(run.spec.pass_fds.len())?;
-                self.queue.push_back(Queued { run, base: Rc::clone(&self.base), fds });
+                self.queue.push_back(Queued {
+                    run,
+                    base: Rc::clone(&self.base),
+                    fds,
+                });
             }
             ToKeeper::Kill { id, now: at_once } => match running {
                 Some(running) if running.id == id => running.end(Reason::Killed, at_once, now),
@@ -220,7 +239,8 @@ impl Keeper {
             },
             ToKeeper::Drop { ids } => self.unqueue(&ids, true)?,
             ToKeeper::KillTree { pid } if running.is_some() => {
-                self.trees.extend(TreeKill::begin(nix::unistd::Pid::from_raw(pid), now));
+                self.trees
+                    .extend(TreeKill::begin(nix::unistd::Pid::from_raw(pid), now));
             }
             ToKeeper::KillTree { .. } => {}
             ToKeeper::Live { id, on } => {
@@ -232,9 +252,17 @@ impl Keeper {
                 }
             }
             ToKeeper::Tail { id } => {
-                let last = running.filter(|running| running.id == id).map(|running| running.last(TAIL));
+                let last = running
+                    .filter(|running| running.id == id)
+                    .map(|running| running.last(TAIL));
                 let last = last.unwrap_or_default();
-                self.channel.push(&FromKeeper::Tail { id, pieces: last.pieces }, &last.bytes)?;
+                self.channel.push(
+                    &FromKeeper::Tail {
+                        id,
+                        pieces: last.pieces,
+                    },
+                    &last.bytes,
+                )?;
             }
         }
         Ok(())
@@ -249,7 +277,13 @@ impl Keeper {
             !found
         });
         if answer || !dropped.is_empty() {
-            self.channel.push(&FromKeeper::Dropped { ids: dropped, lease: false }, &[])?;
+            self.channel.push(
+                &FromKeeper::Dropped {
+                    ids: dropped,
+                    lease: false,
+                },
+                &[],
+            )?;
         }
         Ok(())
     }
@@ -289,9 +323,7 @@ impl Keeper {
             return Ok(());
         };
         self.trees.clear();
-        for stream in [Stream::Out, Stream::Err] {
-            running.pump(stream, &mut self.buffer);
-        }
+        running.drain(&mut self.buffer);
         let room = self.channel.pending() < LIVE_FULL;
         for (message, blob) in running.take_live(Instant::now(), room, true) {
             self.channel.push(&message, &blob)?;

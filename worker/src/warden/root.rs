@@ -15,15 +15,15 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, fork, getppid, pipe2, setsid};
+use nix::unistd::{ForkResult, Pid, fork, getppid, pipe2, setsid};
 
 use super::channel::{Channel, Peer};
 use super::deadlines::Deadlines;
+use super::keeper;
 use super::messages::{FromWarden, Spec, Status, ToWarden};
 use super::service::{self, Held};
 use super::signals::Signals;
 use super::tree::{self, Children};
-use super::keeper;
 
 /// How long keepers have to kill what is theirs before the warden does it.
 const KEEPERS_LIMIT: Duration = Duration::from_secs(3);
@@ -46,8 +46,15 @@ struct Root {
 
 /// What a fork of the warden becomes.
 enum Job {
-    Keeper { socket: OwnedFd, index: usize },
-    Holder { spec: Spec, fds: Vec<OwnedFd>, reports: File },
+    Keeper {
+        socket: OwnedFd,
+        index: usize,
+    },
+    Holder {
+        spec: Spec,
+        fds: Vec<OwnedFd>,
+        reports: File,
+    },
 }
 
 enum Turn {
@@ -75,26 +82,30 @@ fn start(control: OwnedFd, table: OwnedFd) -> io::Result<Root> {
     channel.push(&FromWarden::Ready, &[])?;
     let signals = Signals::take(getppid())?;
     let (keepers, services, gone) = (HashMap::new(), Vec::new(), Vec::new());
-    Ok(Root { channel, signals, deadlines, keepers, services, gone })
+    Ok(Root {
+        channel,
+        signals,
+        deadlines,
+        keepers,
+        services,
+        gone,
+    })
 }
 
-/// Moves `control` to descriptor 3, makes 0, 1 and 2 `/dev/null`, and closes everything else.
+/// Moves `control` out of the way, makes 0, 1 and 2 `/dev/null`, and closes everything else.
 fn inherit_nothing_but(control: OwnedFd) -> io::Result<OwnedFd> {
-    let moved = fcntl(&control, FcntlArg::F_DUPFD_CLOEXEC(3))?;
-    drop(control);
-    // SAFETY: just made by `fcntl`.
-    let moved = unsafe { OwnedFd::from_raw_fd(moved) };
     let null = File::options().read(true).write(true).open("/dev/null")?;
-    // SAFETY: `null` is a valid descriptor; 0 is free or nobody's (the client put `control` there).
-    if unsafe { libc::dup2(null.as_raw_fd(), 0) } < 0 {
-        return Err(io::Error::last_os_error());
+    // Above the three, wherever they are now: a `dup2` onto itself would leave it close-on-exec.
+    let moved = above_stderr(&control)?;
+    let above = above_stderr(&null)?;
+    drop((control, null));
+    for target in 0..=2 {
+        // SAFETY: both are descriptors of this process; nothing owns 0, 1 and 2 any more.
+        if unsafe { libc::dup2(above.as_raw_fd(), target) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
-    dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
-    if null.as_raw_fd() <= 2 {
-        // It *is* one of the three, and stays.
-        std::mem::forget(null);
-    }
+    drop(above);
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|fd| *fd > 2 && *fd != moved.as_raw_fd())
@@ -104,6 +115,12 @@ fn inherit_nothing_but(control: OwnedFd) -> io::Result<OwnedFd> {
         unsafe { libc::close(fd) };
     }
     Ok(moved)
+}
+
+fn above_stderr<F: AsFd>(fd: &F) -> io::Result<OwnedFd> {
+    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: just made by `fcntl`.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 fn live(mut root: Root) {
@@ -143,7 +160,11 @@ impl Job {
 impl Root {
     fn turn(&mut self) -> io::Result<Turn> {
         self.channel.flush()?;
-        let timeout = if self.gone.is_empty() { None } else { Some(Duration::from_secs(1)) };
+        let timeout = if self.gone.is_empty() {
+            None
+        } else {
+            Some(Duration::from_secs(1))
+        };
         let (socket, signals) = self.wait(timeout)?;
         if signals {
             let pending = self.signals.read();
@@ -184,7 +205,10 @@ impl Root {
             result => result?,
         };
         let arrived = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-        let hit = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| events.intersects(arrived));
+        let hit = |fd: &PollFd<'_>| {
+            fd.revents()
+                .is_some_and(|events| events.intersects(arrived))
+        };
         Ok((hit(&fds[0]), hit(&fds[1])))
     }
 
@@ -196,9 +220,15 @@ impl Root {
                     Ok(None) => return Ok(Some(Job::Keeper { socket, index })),
                     Ok(Some(pid)) => {
                         self.keepers.insert(pid, serial);
-                        FromWarden::KeeperStarted { serial, pid: pid.as_raw() }
+                        FromWarden::KeeperStarted {
+                            serial,
+                            pid: pid.as_raw(),
+                        }
                     }
-                    Err(error) => FromWarden::KeeperFailed { serial, error: error.to_string() },
+                    Err(error) => FromWarden::KeeperFailed {
+                        serial,
+                        error: error.to_string(),
+                    },
                 };
                 self.channel.push(&answer, &[])?;
             }
@@ -242,11 +272,19 @@ impl Root {
         for reaped in ended {
             let status = Status::from_raw(reaped.status);
             if let Some(serial) = self.keepers.remove(&reaped.pid) {
-                self.gone.push((serial, status, Instant::now() + STRAYS_LIMIT));
+                self.gone
+                    .push((serial, status, Instant::now() + STRAYS_LIMIT));
             }
-            if let Some(at) = self.services.iter().position(|held| held.holder == reaped.pid) {
+            if let Some(at) = self
+                .services
+                .iter()
+                .position(|held| held.holder == reaped.pid)
+            {
                 let held = self.services.remove(at);
-                let message = FromWarden::ServiceExited { id: held.id, status: held.ended() };
+                let message = FromWarden::ServiceExited {
+                    id: held.id,
+                    status: held.ended(),
+                };
                 self.channel.push(&message, &[])?;
             }
         }
@@ -266,11 +304,15 @@ impl Root {
         }
         let now = Instant::now();
         let clean = self.kill_strays() == 0;
-        let (told, kept) = self.gone.drain(..).partition(|(_, _, limit)| clean || now >= *limit);
+        let (told, kept) = self
+            .gone
+            .drain(..)
+            .partition(|(_, _, limit)| clean || now >= *limit);
         self.gone = kept;
         let told: Vec<(u64, Status, Instant)> = told;
         for (serial, status, _) in told {
-            self.channel.push(&FromWarden::KeeperGone { serial, status }, &[])?;
+            self.channel
+                .push(&FromWarden::KeeperGone { serial, status }, &[])?;
         }
         Ok(())
     }
@@ -284,7 +326,9 @@ impl Root {
         for keeper in self.keepers.keys() {
             let _ = kill(*keeper, Signal::SIGKILL);
         }
-        self.await_end(KEEPERS_LIMIT, |root| root.keepers.is_empty() && root.kill_strays() == 0);
+        self.await_end(KEEPERS_LIMIT, |root| {
+            root.keepers.is_empty() && root.kill_strays() == 0
+        });
         while let Some(held) = self.services.last() {
             let holder = held.holder;
             held.stop();
@@ -312,7 +356,10 @@ impl Root {
                 return;
             }
             let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-            let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout);
+            let _ = poll(
+                &mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            );
         }
     }
 }

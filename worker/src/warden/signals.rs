@@ -38,8 +38,13 @@ impl Signals {
     pub(super) fn take(parent: Pid) -> io::Result<Self> {
         let mut all = SigSet::all();
         for fault in [
-            Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT,
-            Signal::SIGTRAP, Signal::SIGSYS,
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGFPE,
+            Signal::SIGILL,
+            Signal::SIGABRT,
+            Signal::SIGTRAP,
+            Signal::SIGSYS,
         ] {
             all.remove(fault);
         }

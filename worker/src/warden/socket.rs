@@ -35,7 +35,9 @@ impl Sender {
     pub(super) fn send<T: Serialize>(&self, message: &T, fds: Vec<OwnedFd>) -> io::Result<()> {
         let mut frame = Vec::new();
         wire::encode(&mut frame, message, &[])?;
-        self.0.send(Outgoing::Frame(frame, fds)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.0
+            .send(Outgoing::Frame(frame, fds))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     /// Closes the socket for writing.
@@ -53,7 +55,14 @@ pub(super) fn open(stream: std::os::unix::net::UnixStream) -> io::Result<(Sender
         // An error here is an end of file there: the reader tells.
         let _ = write_frames(&write, frames).await;
     });
-    Ok((Sender(sender), Receiver { read, buffer: Vec::new(), consumed: 0 }))
+    Ok((
+        Sender(sender),
+        Receiver {
+            read,
+            buffer: Vec::new(),
+            consumed: 0,
+        },
+    ))
 }
 
 async fn write_frames(
@@ -62,7 +71,9 @@ async fn write_frames(
 ) -> io::Result<()> {
     let mut open = true;
     while open {
-        let Some(Outgoing::Frame(mut bytes, mut fds)) = frames.recv().await else { break };
+        let Some(Outgoing::Frame(mut bytes, mut fds)) = frames.recv().await else {
+            break;
+        };
         // Descriptors may travel ahead of their frame, so frames can be joined; one set at a time.
         while fds.is_empty() && bytes.len() < BATCH {
             match frames.try_recv() {
@@ -93,7 +104,13 @@ async fn write_all(write: &OwnedWriteHalf, bytes: &[u8], mut fds: Vec<OwnedFd>) 
                 let control = if raw.is_empty() { &[][..] } else { &rights[..] };
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
                 let iov = [IoSlice::new(rest)];
-                Ok(sendmsg::<()>(stream.as_raw_fd(), &iov, control, flags, None)?)
+                Ok(sendmsg::<()>(
+                    stream.as_raw_fd(),
+                    &iov,
+                    control,
+                    flags,
+                    None,
+                )?)
             })
             .await?;
         fds.clear();

@@ -28,11 +28,17 @@ const COALESCE: Duration = Duration::from_millis(50);
 /// … or until there is this much.
 const LIVE_CHUNK: usize = 32 << 10;
 
+/// More than this is not held for the daemon; one look at both pipes cannot bring more.
+const LIVE_LIMIT: usize = 512 << 10;
+
 /// What cannot be killed in this time is reported as an error.
 const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reads of one pipe before the keeper looks at something else.
-const READS: usize = 16;
+const READS: usize = 4;
+
+/// After the end a pipe is read this often: as much as the largest pipe holds.
+const LAST_READS: usize = 4 * READS;
 
 /// A unit whose main process was started.
 #[derive(Debug)]
@@ -79,7 +85,10 @@ impl Running {
             out: Some(out),
             err: Some(err),
             capture: Capture::new(run.head, run.tail),
-            live: Live { on: run.live, ..Live::default() },
+            live: Live {
+                on: run.live,
+                ..Live::default()
+            },
         })
     }
 
@@ -151,13 +160,30 @@ impl Running {
     /// The next moment at which [`Self::tick`], [`Self::settle`] or [`Self::take_live`] has to look.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let live = self.live.since.map(|since| since + COALESCE);
-        [self.timeout_at, self.kill_at, self.sweep_until, live].into_iter().flatten().min()
+        [self.timeout_at, self.kill_at, self.sweep_until, live]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Reads what one pipe holds, up to a bound.
     pub(super) fn pump(&mut self, stream: Stream, buffer: &mut [u8]) {
-        for _ in 0..READS {
-            let pipe = if stream == Stream::Out { &mut self.out } else { &mut self.err };
+        self.read(stream, buffer, READS);
+    }
+
+    /// Reads what is left in the pipes. Nobody of the unit writes any more.
+    pub(super) fn drain(&mut self, buffer: &mut [u8]) {
+        self.read(Stream::Out, buffer, LAST_READS);
+        self.read(Stream::Err, buffer, LAST_READS);
+    }
+
+    fn read(&mut self, stream: Stream, buffer: &mut [u8], times: usize) {
+        for _ in 0..times {
+            let pipe = if stream == Stream::Out {
+                &mut self.out
+            } else {
+                &mut self.err
+            };
             let Some(file) = pipe else { return };
             match file.read(buffer) {
                 Ok(count) if count > 0 => {
@@ -177,12 +203,20 @@ impl Running {
 
     /// Switches live output.
     pub(super) fn set_live(&mut self, on: bool) {
-        self.live = Live { on, ..Live::default() };
+        self.live = Live {
+            on,
+            ..Live::default()
+        };
     }
 
     /// Live output that has waited long enough, as it must be sent; `room` is false when the daemon does
     /// not read, and then it is dropped and counted.
-    pub(super) fn take_live(&mut self, now: Instant, room: bool, all: bool) -> Vec<(FromKeeper, Vec<u8>)> {
+    pub(super) fn take_live(
+        &mut self,
+        now: Instant,
+        room: bool,
+        all: bool,
+    ) -> Vec<(FromKeeper, Vec<u8>)> {
         self.live.take(self.id, now, room, all)
     }
 
@@ -241,9 +275,15 @@ impl Exited {
 impl Status {
     pub(super) fn from_raw(status: i32) -> Self {
         if libc::WIFSIGNALED(status) {
-            Self { code: None, signal: Some(libc::WTERMSIG(status)) }
+            Self {
+                code: None,
+                signal: Some(libc::WTERMSIG(status)),
+            }
         } else {
-            Self { code: Some(libc::WEXITSTATUS(status)), signal: None }
+            Self {
+                code: Some(libc::WEXITSTATUS(status)),
+                signal: None,
+            }
         }
     }
 }
@@ -266,6 +306,7 @@ struct Live {
     chunks: Vec<(Stream, u64, Vec<u8>)>,
     bytes: usize,
     since: Option<Instant>,
+    last_ms: u64,
     dropped: u64,
 }
 
@@ -274,11 +315,12 @@ impl Live {
         if !self.on {
             return;
         }
-        if self.bytes >= 2 * LIVE_CHUNK {
+        if self.bytes >= LIVE_LIMIT {
             self.dropped += bytes.len() as u64;
             return;
         }
         self.since.get_or_insert_with(Instant::now);
+        self.last_ms = ms;
         self.bytes += bytes.len();
         match self.chunks.last_mut() {
             Some((last, _, chunk)) if *last == stream => chunk.extend_from_slice(bytes),
@@ -287,20 +329,32 @@ impl Live {
     }
 
     fn take(&mut self, id: u64, now: Instant, room: bool, all: bool) -> Vec<(FromKeeper, Vec<u8>)> {
-        let due = self.since.is_some_and(|since| all || now >= since + COALESCE);
-        if !due && self.bytes < LIVE_CHUNK {
+        let waited = self.since.is_some_and(|since| now >= since + COALESCE);
+        if !waited && !all && self.bytes < LIVE_CHUNK {
             return Vec::new();
         }
         self.since = None;
-        let chunks = std::mem::take(&mut self.chunks);
+        let mut chunks = std::mem::take(&mut self.chunks);
+        let bytes = std::mem::take(&mut self.bytes) as u64;
         if !room {
-            self.dropped += std::mem::take(&mut self.bytes) as u64;
-            return Vec::new();
+            self.dropped += bytes;
+            chunks.clear();
         }
-        self.bytes = 0;
+        if all && chunks.is_empty() && self.dropped > 0 {
+            // The last word at least tells how much was missed.
+            chunks.push((Stream::Dropped, self.last_ms, Vec::new()));
+        }
         let frame = |(stream, ms, chunk)| {
             let dropped = std::mem::take(&mut self.dropped);
-            (FromKeeper::Output { id, stream, ms, dropped }, chunk)
+            (
+                FromKeeper::Output {
+                    id,
+                    stream,
+                    ms,
+                    dropped,
+                },
+                chunk,
+            )
         };
         chunks.into_iter().map(frame).collect()
     }

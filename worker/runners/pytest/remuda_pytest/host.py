@@ -8,11 +8,16 @@ forbidden and the loader itself becomes the runner.
 import gc
 import mmap
 import os
+import random
 import selectors
 import signal
+import time
 import traceback
 
-from . import manifest, monitor, options, replay, runner, safety, wire, worker
+from . import manifest, monitor, options, replay, runner, safety, upstream, wire, worker
+
+# How long reports of runners may gather before the loader replays them.
+REST = 0.002
 
 
 class Slot:
@@ -29,6 +34,11 @@ class Slot:
         self.channel = None
         self.reports = None
 
+    def current(self):
+        """The test that was running when the runner wrote its page last; None between tests."""
+        number = runner.CURRENT.unpack_from(self.page, 0)[0]
+        return number - 1 if number else None
+
 
 class Host:
     def __init__(self, control, load, untouched_random):
@@ -40,7 +50,9 @@ class Host:
         self.served = False
         self.ending = False
         self.summary = None
-        self.streams = ()
+        self.memory = None
+        self.upstream = None
+        self.controller = None
         self.reader = wire.Reader(control)
         self.selector = selectors.DefaultSelector()
         self.slots = {}
@@ -51,22 +63,34 @@ class Host:
         self.session = session
         self.plugin = plugin
         self.replayer = replay.Replayer(session)
-        self.everything = replay.wants_all(self.config)
+        state = random.getstate()
+        self.seeded = state if state != self.untouched_random else None
+        self.level = replay.wanted(self.config)
         self.why = self._why_not_fork()
         self.watch.stop()
+        if self.why is not None and self.upstream is None:
+            self.controller = upstream.Listener(self)
         self._send_manifest()
         self.served = True
-        self.listing = self._listing()
+        self.selector.register(self.control, selectors.EVENT_READ, self._on_control)
+        if self.config.option.collectonly:
+            self._wait()
+            return
         self.replayer.mute()
         worker.prepare(self.config)
         if self.why is None:
             gc.collect()
             gc.freeze()
-        self.selector.register(self.control, selectors.EVENT_READ, self._on_control)
+        self._wait()
+        self._end_session()
+
+    def _wait(self):
         while not (self.ending and not self.slots):
             for key, _ in self.selector.select():
                 key.data()
-        self._end_session()
+            if len(self.selector.get_map()) > 1:
+                # Reports come one by one: let some gather instead of waking up for each.
+                time.sleep(REST)
 
     def _why_not_fork(self):
         if self.load.get("fork") == "never":
@@ -82,8 +106,10 @@ class Host:
             "deselected": self.plugin.deselected,
             "fork": self.why is None,
             "why": self.why,
-            "options": options.wanted(self.config, self.asked, self.everything),
+            "options": options.wanted(self.config, self.session.items, self.asked, self.level > replay.FAILURES),
         }
+        if self.controller is not None:
+            message["controller"] = self.controller.address
         if self.plugin.collection_errors:
             message["errors"] = self.plugin.collection_errors
         wire.send(self.control, message)
@@ -170,6 +196,9 @@ class Host:
         """A fork must hold neither the control socket nor the pipes of other runners."""
         self.selector.close()
         self.control.close()
+        for descriptor in self.reader.descriptors:
+            # Those of the next fork, asked for in the same breath.
+            os.close(descriptor)
         for other in self.slots.values():
             other.channel.close()
             _close(other.reports.descriptor)
@@ -181,7 +210,7 @@ class Host:
             monitor.set_process_name("remuda-" + slot.node.gateway.id)
             connection = wire.connect_descriptor(descriptors[0])
             worker.redirect(descriptors[1], descriptors[2])
-            relay = replay.Sender(self.config, write_reports, self.everything)
+            relay = replay.Sender(self.config, write_reports, self.level)
             self._run_tests(slot, environment, connection, relay)
             code = 0
         except BaseException:
@@ -191,8 +220,8 @@ class Host:
             os._exit(code)
 
     def _run_tests(self, slot, environment, connection, relay):
-        worker.become(self.config, slot.node, environment, self.untouched_random)
-        running = runner.Runner(self.session, connection, slot.page, relay, self.load)
+        worker.become(self.config, slot.node, environment, self.seeded)
+        running = runner.Runner(self.session, connection, slot.page, relay, self.load, self.seeded is not None)
         self.plugin.runner = running
         try:
             running.run()
@@ -211,9 +240,23 @@ class Host:
         connection = wire.connect_descriptor(os.dup(descriptors[0]))
         worker.redirect(os.dup(descriptors[1]), os.dup(descriptors[2]))
         self.load["isolation"] = "slot"
-        self._run_tests(slot, environment, connection, None)
+        if self.upstream is None:
+            self._run_alone(slot, environment, connection)
+        else:
+            slot.node.workerinput = self.upstream.workerinput
+            self._run_tests(slot, environment, connection, self.upstream.sender(self.config))
         connection.close()
         self._tell_exited(slot, 0, None)
+
+    def _run_alone(self, slot, environment, connection):
+        """Loader, runner and controller in one: its plugins see the reports as they do under pytest."""
+        worker.become(self.config, slot.node, environment, self.seeded, reporting=True)
+        running = runner.Runner(self.session, connection, slot.page, None, self.load, self.seeded is not None)
+        self.plugin.runner = running
+        running.run()
+        self.plugin.runner = None
+        del self.config.workerinput
+        running.done()
 
     # What a monitor says.
 
@@ -250,9 +293,19 @@ class Host:
             # The monitor itself was killed.
             slot.status = status or signal.SIGKILL
         worker.call_node_hook_safely(self.config, "pytest_testnodedown", node=slot.node, error=None)
+        self._report_crash(slot)
         if self.slots.get(slot.slot) is slot:
             del self.slots[slot.slot]
         self._tell_exited(slot, slot.status, None)
+
+    def _report_crash(self, slot):
+        """A test that took its runner with it has failed, also for the reports of this session."""
+        current = slot.current()
+        if current is not None:
+            try:
+                self.replayer.crashed(current, slot.node, slot.status)
+            except Exception:
+                traceback.print_exc()
 
     def _on_reports(self, slot):
         """Replay what one runner has sent; whether there may be more."""
@@ -282,23 +335,28 @@ class Host:
             "runner": slot.runner or os.getpid(),
             "status": status,
         }
-        current = runner.CURRENT.unpack_from(slot.page, 0)[0]
-        if current:
-            message["test"] = current - 1
+        if slot.current() is not None:
+            message["test"] = slot.current()
         if error:
             message["error"] = error
         wire.send(self.control, message)
 
     # The end.
 
-    def _listing(self):
-        return ""
-
     def _end_session(self):
+        if self.upstream is not None:
+            # The controller's session is the one that ends with hooks and reports.
+            self.tell_end(0)
+            runner.flush()
+            os._exit(0)
+        replay.forget_stop(self.session)
         self.summary = self.replayer.record_summary()
 
     def tell_end(self, code):
-        text = self.summary.getvalue() if self.summary is not None else ""
+        if self.config.option.collectonly:
+            text = self.memory.text()
+        else:
+            text = self.summary.getvalue().strip("\n") if self.summary is not None else ""
         wire.send(self.control, {"type": "finished", "summary": text, "exit": code})
 
 

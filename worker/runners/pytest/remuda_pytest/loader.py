@@ -12,10 +12,10 @@ import random
 import sys
 import sysconfig
 
-from . import VERSION, monitor, options, wire
+from . import VERSION, monitor, wire
 
 OLDEST_PYTEST = (7, 0)
-LARGEST_OUTPUT = 1 << 20
+LARGEST_OUTPUT = 16 << 20
 USAGE_ERROR = 4
 
 
@@ -37,9 +37,12 @@ def main(folder):
         wire.send(control, failure(problem, USAGE_ERROR, problem))
         return USAGE_ERROR
     # Only now: everything else imports pytest.
-    from . import host
+    from . import host, upstream
 
-    return run_session(pytest, host.Host(control, load, untouched_random))
+    this_host = host.Host(control, load, untouched_random)
+    if load.get("controller"):
+        this_host.upstream = upstream.Upstream(load)
+    return run_session(pytest, this_host)
 
 
 def look_like_pytest(folder, load):
@@ -124,16 +127,13 @@ class Memory:
     def text(self):
         return "".join(self.parts)
 
-    def stop(self):
-        self.parts = []
-
 
 def run_session(pytest, this_host):
-    from . import plugin
+    from . import options, plugin
 
     memory = Memory()
     sys.stdout, sys.stderr = Tee(sys.stdout, memory), Tee(sys.stderr, memory)
-    this_host.streams = (sys.stdout, sys.stderr)
+    this_host.memory = memory
     arguments = list(this_host.load.get("args", ()))
     if this_host.load.get("rootdir"):
         arguments.append("--rootdir=" + this_host.load["rootdir"])
@@ -161,8 +161,8 @@ def _headline(code, output):
     if code == 5:
         return "no tests collected"
     lines = [line.strip() for line in output.splitlines()]
-    for mark in ("ERROR: ", "E   ", "ERROR "):
+    for mark in (": error: ", "ERROR: ", "E   ", "ERROR "):
         for line in lines:
-            if line.startswith(mark):
-                return line[:4096]
-    return "pytest ended with exit code %d while collecting" % code
+            if mark in line and not line.startswith("ERROR: usage"):
+                return line.partition(mark)[2][:4096].strip()
+    return "pytest ended with exit code %d instead of a list of tests" % code

@@ -4,6 +4,8 @@ xdist's options are understood whether xdist is installed or not, and taken away
 on them: the plugin stays loaded (its hooks and fixtures belong to the user's suite) but never starts.
 """
 
+from . import replay
+
 XDIST_DEFAULTS = {
     "numprocesses": None,
     "maxprocesses": None,
@@ -91,7 +93,7 @@ def neutralise(namespace, asked):
             setattr(namespace, name, list(default) if isinstance(default, list) else default)
 
 
-def wanted(config, asked, replay):
+def wanted(config, items, asked, replay):
     """The `options` of `manifest_done`."""
     option = config.option
     found = {
@@ -112,9 +114,20 @@ def wanted(config, asked, replay):
     if getattr(option, "stepwise", False):
         # Stepwise takes for granted that everything before the failure has passed.
         found.update(slots=1, ordered=True, maxfail=found["maxfail"] or 1)
+    failed_before = _failed_first(config, items)
+    if failed_before:
+        found["first"] = failed_before
     if getattr(option, "usepdb", False) or getattr(option, "trace", False):
         found["debugger"] = True
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _failed_first(config, items):
+    """With --ff: how many tests at the head of the manifest failed before."""
+    if not getattr(config.option, "failedfirst", False):
+        return 0
+    before = replay.failed_before(config)
+    return sum(1 for item in items if item.nodeid in before)
 
 
 def _slots(config, asked):

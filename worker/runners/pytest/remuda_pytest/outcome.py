@@ -170,7 +170,7 @@ def _text(report, style):
         return ""
     crash = _crash(report)
     if style == "line" and crash is not None:
-        return "%s:%s: %s" % (crash.path, crash.lineno, crash.message)
+        return "%s:%s: %s" % (crash.path, crash.lineno, crash.message.partition("\n")[0])
     return shortened(getattr(report, "longreprtext", str(report.longrepr)), LARGEST_TEXT)
 
 

@@ -25,9 +25,15 @@ class Plugin:
 
     # Start of the session.
 
+    def pytest_addoption(self, parser):
+        # Messages about wrong usage name the program; the user typed neither of our files.
+        parser.prog = "pytest"
+
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_load_initial_conftests(self, early_config, parser):
         options.neutralise(early_config.known_args_namespace, self.asked)
+        if self.host.upstream is not None:
+            self.host.upstream.prepare_early(early_config)
         yield
         options.add_missing(parser)
 
@@ -35,6 +41,8 @@ class Plugin:
     def pytest_cmdline_main(self, config):
         options.neutralise(config.option, self.asked)
         worker.tame_plugins()
+        if self.host.upstream is not None:
+            self.host.upstream.prepare(config)
         yield
 
     @pytest.hookimpl(tryfirst=True)

@@ -8,26 +8,45 @@ Only what somebody in the loader wants is sent: failures always, passes when a p
 import io
 import os
 import pickle
+import select
 import struct
+import warnings
+
+from pytest import TestReport
 
 LENGTH = struct.Struct("=I")
+_EXAMPLE = TestReport("x", ("x", 0, "x"), {}, "passed", None, "call")
+# A report with more attributes than this carries something of a plugin's.
+PLAIN_REPORT = len(_EXAMPLE.__dict__)
+KNOWS_START = hasattr(_EXAMPLE, "start")
 # Without -r, pytest's short summary would only repeat what the daemon tells.
 DEFAULT_CHARACTERS = "fE"
-# These hooks of pytest look only at failures (and, the cache, at what failed before).
-CONTENT_WITH_FAILURES = ("_pytest.main", "_pytest.cacheprovider", "_pytest.terminal", "remuda_pytest", "xdist")
+# pytest's own hooks look only at failures, unless an option (below) says more.
+CONTENT_WITH_FAILURES = ("_pytest", "remuda_pytest", "xdist", "pytest_sugar")
 # A plugin with a summary of its own probably counts reports; these do not.
-OWN_SUMMARY = ("_pytest", "remuda_pytest", "pytest_cov", "pytest_rerunfailures", "pytest_timeout", "xdist")
+OWN_SUMMARY = CONTENT_WITH_FAILURES + (
+    "pytest_cov",
+    "pytest_rerunfailures",
+    "pytest_timeout",
+    "pytest_subtests",
+    "_hypothesis_pytestplugin",
+)
+# Options with which some plugin shows something about every test.
+TELLING_OPTIONS = ("xmlpath", "pastebin", "stepwise", "htmlpath", "hypothesis_show_statistics")
 
 
-def wants_all(config):
-    """Whether some plugin or option of the loader must see every report."""
+# How much of what happens the loader's plugins want to hear of.
+FAILURES, UNUSUAL, EVERYTHING = range(3)
+
+
+def wanted(config):
+    """The least of the three that satisfies every plugin and option of the loader."""
     option = config.option
-    if getattr(option, "durations", None) is not None or getattr(option, "stepwise", False):
-        return True
-    if set(getattr(option, "reportchars", "") or "") - set("fEN"):
-        return True
-    if config.pluginmanager.hasplugin("html") or config.pluginmanager.hasplugin("junitxml_plugin"):
-        return True
+    characters = set(getattr(option, "reportchars", "") or "")
+    if getattr(option, "durations", None) is not None or characters & set("pPA"):
+        return EVERYTHING
+    if any(getattr(option, name, None) for name in TELLING_OPTIONS):
+        return EVERYTHING
     hook = config.hook
     for caller, content in (
         (hook.pytest_runtest_logreport, CONTENT_WITH_FAILURES),
@@ -38,24 +57,43 @@ def wants_all(config):
         for implementation in caller.get_hookimpls():
             name = getattr(implementation.function, "__module__", "") or ""
             if not any(name == known or name.startswith(known + ".") for known in content):
-                return True
-    return False
+                return EVERYTHING
+    return UNUSUAL if characters - set("fEN") else FAILURES
+
+
+def failed_before(config):
+    """Node ids in the cache of --lf, which must hear also when these pass."""
+    cache = config.pluginmanager.get_plugin("lfplugin")
+    return {str(name) for name in getattr(cache, "lastfailed", None) or ()}
 
 
 class Sender:
     """The runner's end."""
 
-    def __init__(self, config, descriptor, everything):
+    def __init__(self, config, descriptor, level):
         self.config = config
         self.descriptor = descriptor
-        self.everything = everything
-        cache = config.pluginmanager.get_plugin("lfplugin")
-        self.failed_before = set(getattr(cache, "lastfailed", None) or ())
+        self.level = level
+        self.failed_before = failed_before(config)
+
+    def test_passed(self, number, item, reports):
+        """A test that simply passed; what the loader knows of it already is not sent."""
+        if self.level < EVERYTHING and item.nodeid not in self.failed_before:
+            return
+        if any(type(report) is not TestReport or len(report.__dict__) > PLAIN_REPORT for report in reports):
+            # A plugin has written something of its own on the report.
+            self._send_reports(item, reports)
+            return
+        times = [(report.duration, getattr(report, "start", 0), getattr(report, "stop", 0)) for report in reports]
+        self._send(("passed", number, times))
 
     def test_finished(self, item, reports):
-        if not self.everything and item.nodeid not in self.failed_before:
-            if not any(report.outcome in ("failed", "rerun") for report in reports):
-                return
+        if self.level >= UNUSUAL or item.nodeid in self.failed_before:
+            self._send_reports(item, reports)
+        elif any(report.outcome in ("failed", "rerun") for report in reports):
+            self._send_reports(item, reports)
+
+    def _send_reports(self, item, reports):
         convert = self.config.hook.pytest_report_to_serializable
         data = [convert(config=self.config, report=report) for report in reports]
         self._send(("test", item.nodeid, item.location, data))
@@ -73,15 +111,38 @@ class Sender:
 
     def _send(self, content):
         try:
-            body = pickle.dumps(content)
-        except Exception:
-            body = pickle.dumps(_plain(content))
-        data = memoryview(LENGTH.pack(len(body)) + body)
-        while data:
-            try:
-                data = data[os.write(self.descriptor, data) :]
-            except BrokenPipeError:
-                return
+            write_frame(self.descriptor, content)
+        except BrokenPipeError:
+            pass
+
+
+def write_frame(descriptor, content):
+    try:
+        body = pickle.dumps(content)
+    except Exception:
+        body = pickle.dumps(_plain(content))
+    data = memoryview(LENGTH.pack(len(body)) + body)
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+
+
+def read_frame(descriptor):
+    """One whole frame, waiting for it."""
+    (length,) = LENGTH.unpack(_read_exactly(descriptor, LENGTH.size))
+    return pickle.loads(_read_exactly(descriptor, length))
+
+
+def _read_exactly(descriptor, count):
+    data = b""
+    while len(data) < count:
+        more = os.read(descriptor, count - len(data))
+        if not more:
+            raise EOFError("the controller of this suite is gone")
+        data += more
+    return data
 
 
 def _plain(content):
@@ -129,7 +190,9 @@ class Replayer:
 
     def replay(self, content, node):
         kind = content[0]
-        if kind == "test":
+        if kind == "passed":
+            self._passed(*content[1:])
+        elif kind == "test":
             self._test(*content[1:])
         elif kind == "warning":
             self._warning(*content[1:])
@@ -144,9 +207,34 @@ class Replayer:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
-    def _warning(self, described, when, nodeid, location):
-        import warnings
+    def _passed(self, number, times):
+        hook, item = self.config.hook, self.session.items[number]
+        nodeid, location = item.nodeid, item.location
+        keywords = {name: 1 for name in item.keywords}
+        hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
+        for when, (duration, start, stop) in zip(("setup", "call", "teardown"), times):
+            report = TestReport(
+                nodeid, location, keywords, "passed", None, when,
+                duration=duration, **({"start": start, "stop": stop} if KNOWS_START else {})
+            )
+            hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
+    def crashed(self, number, node, status):
+        """As xdist reports it: a failure of the test that was running."""
+        item = self.session.items[number]
+        if os.WIFSIGNALED(status):
+            how = "was killed by signal %d" % os.WTERMSIG(status)
+        else:
+            how = "ended with status %d" % os.WEXITSTATUS(status)
+        text = "the process of runner %r %s while running %r" % (node.gateway.id, how, item.nodeid)
+        hook, location = self.config.hook, item.location
+        report = TestReport(item.nodeid, location, {name: 1 for name in item.keywords}, "failed", text, "call")
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
+        hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
+
+    def _warning(self, described, when, nodeid, location):
         message, category, filename, lineno = described
         recorded = warnings.WarningMessage(message, category, filename, lineno)
         self.config.hook.pytest_warning_recorded.call_historic(
@@ -167,11 +255,18 @@ class Replayer:
         if terminal is None:
             return summary
         terminal._tw._file = summary
+        terminal._show_progress_info = False
         for name in ("summary_failures", "summary_errors", "summary_stats", "_report_keyboardinterrupt"):
             setattr(terminal, name, lambda *ignored: None)
         if getattr(self.config.option, "reportchars", DEFAULT_CHARACTERS) == DEFAULT_CHARACTERS:
             terminal.short_test_summary = lambda: None
         return summary
+
+
+def forget_stop(session):
+    """Replayed failures may have told this session to stop (-x); the daemon has seen to that."""
+    for name in ("shouldfail", "shouldstop"):
+        setattr(session, "_" + name if hasattr(session, "_" + name) else name, False)
 
 
 class Nowhere(io.TextIOBase):

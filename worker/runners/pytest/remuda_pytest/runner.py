@@ -6,6 +6,7 @@ be blamed on the wrong test. Reads no command line and decides no outcome (outco
 
 import collections
 import os
+import random
 import struct
 import sys
 import time
@@ -19,6 +20,8 @@ from . import monitor, outcome, wire
 WIDE = ("class", "module", "package", "session")
 # A test that is slower than this makes the next one worth announcing.
 SLOW = 0.05
+# Setting up a wide fixture in less time than this is no reason to keep tests together.
+WORTH_PLANNING = 0.001
 # Between short tests the socket is looked at only this often.
 GLANCE = 0.001
 CURRENT = struct.Struct("=q")
@@ -29,7 +32,7 @@ class Fork(Exception):
 
 
 class Runner:
-    def __init__(self, session, connection, page, relay, load):
+    def __init__(self, session, connection, page, relay, load, seeded):
         self.session = session
         self.config = session.config
         self.items = session.items
@@ -37,6 +40,7 @@ class Runner:
         self.reader = wire.Reader(connection)
         self.page = page
         self.relay = relay
+        self.seeded = seeded
         self.isolated = load.get("isolation") == "test"
         self.style = getattr(session.config.option, "tbstyle", "auto")
         # Held here because suites that freeze the time replace it in every module.
@@ -66,7 +70,7 @@ class Runner:
         own = spent - self.nested.pop()
         if self.nested:
             self.nested[-1] += spent
-        if definition.scope in WIDE and own >= 1e-6:
+        if own >= WORTH_PLANNING and definition.scope in WIDE:
             self.wide.append([definition.scope, int(own * 1e6)])
 
     # The loop.
@@ -137,7 +141,7 @@ class Runner:
         self.announce = not self.queue or self.clock() - started > SLOW
         self._report(number)
         CURRENT.pack_into(self.page, 0, 0)
-        self.planned = following
+        self.planned = following if stop is None else None
         self.before = number
         if stop is not None:
             wire.send(self.connection, stop)
@@ -155,18 +159,22 @@ class Runner:
     def _interrupted(self, item, error):
         text = "%s: %s" % (type(error).__name__, error)
         self.reports.append(_broken(item, text))
-        self.planned = None
         return {"type": "stop", "reason": text, "exit": getattr(error, "returncode", None)}
 
     def _report(self, number):
-        reports = self.reports
-        if not self.wide and outcome.simply_passed(reports):
+        reports, relay = self.reports, self.relay
+        plain = outcome.simply_passed(reports)
+        if plain and not self.wide:
             body = outcome.passed_body(number, reports)
             self.connection.sendall(wire.LENGTH.pack(len(body)) + body)
         else:
             wire.send(self.connection, outcome.result(number, reports, self.wide, self.style))
-        if self.relay is not None:
-            self.relay.test_finished(self.items[number], reports)
+        if relay is None:
+            return
+        if plain:
+            relay.test_passed(number, self.items[number], reports)
+        else:
+            relay.test_finished(self.items[number], reports)
 
     def _late(self, item):
         """Tear down what the test that follows (None: nothing) does not need."""
@@ -210,9 +218,12 @@ class Runner:
         if self.before < 0:
             monitor.become_subreaper()
         flush()
+        state = random.getstate()
         pid = os.fork()
         if pid == 0:
             self.process = os.getpid()
+            if self.seeded:
+                random.setstate(state)
             self._run_here(number, None)
             raise Fork
         _, status = os.waitpid(pid, 0)

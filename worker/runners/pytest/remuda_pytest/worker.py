@@ -123,31 +123,34 @@ def redirect_faulthandler(config):
     """A crash must print its traceback on this runner's stderr."""
     from _pytest import faulthandler
 
-    key = getattr(faulthandler, "fault_handler_stderr_fd_key", None)
-    descriptor = config.stash.get(key, None) if key is not None else None
-    if descriptor is not None:
-        os.dup2(2, descriptor)
+    # pytest 7.0 keeps a file under another name, later ones the descriptor.
+    for name in ("fault_handler_stderr_fd_key", "fault_handler_stderr_key"):
+        key = getattr(faulthandler, name, None)
+        kept = config.stash.get(key, None) if key is not None else None
+        if kept is not None:
+            os.dup2(2, kept if isinstance(kept, int) else kept.fileno())
 
 
 def move_temporary_folder(config, name):
     factory = getattr(config, "_tmp_path_factory", None)
-    if factory is not None:
+    if factory is not None and factory.getbasetemp().name != "popen-" + name:
         factory._given_basetemp = factory.getbasetemp() / ("popen-" + name)
         factory._basetemp = None
 
 
-def reseed(config, number, untouched):
+def reseed(config, number, seeded):
     """Forks must not draw the same numbers.
 
-    A state that the suite seeded itself stays a function of that seed; else fresh entropy.
+    Python reseeds `random` by itself after a fork. A state that the suite had seeded (`seeded`, as it was
+    before the fork) makes the numbers a function of that seed and of the runner's number.
     """
     if config.pluginmanager.hasplugin("randomly"):
         return
-    state = random.getstate()
-    random.seed(None if state == untouched else repr((state, number)))
+    if seeded is not None:
+        random.seed(repr((seeded, number)))
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
-        numpy.seed(random.getrandbits(32) if state == untouched else [number, int(numpy.randint(1 << 31))])
+        numpy.seed([number, int(numpy.randint(1 << 31))] if seeded is not None else random.getrandbits(32))
 
 
 def mute_controller_plugins(config):
@@ -167,22 +170,25 @@ def mute_controller_plugins(config):
         manager.unregister(junit)
 
 
-def become(config, node, environment, untouched_random):
-    """Everything above, for one runner."""
-    # What was registered before the fork belongs to the loader and runs there.
-    atexit._clear()
+def become(config, node, environment, seeded, reporting=False):
+    """Everything above, for one runner; `reporting`: this process also ends the session."""
+    if not reporting:
+        # What was registered before the fork belongs to the loader and runs there.
+        atexit._clear()
     os.environ.update(environment)
     name = node.gateway.id
     os.environ.setdefault("PYTEST_XDIST_WORKER", name)
     os.environ.setdefault("PYTEST_XDIST_WORKER_COUNT", str(node.workerinput["workercount"]))
     os.environ.setdefault("PYTEST_XDIST_TESTRUNUID", node.workerinput["testrunuid"])
     config.workerinput = node.workerinput
-    config.workeroutput = {}
+    if not hasattr(config, "workeroutput"):
+        config.workeroutput = {}
     restart_capture(config)
     redirect_faulthandler(config)
     move_temporary_folder(config, name)
-    reseed(config, node.slotid, untouched_random)
-    mute_controller_plugins(config)
+    reseed(config, node.slotid, seeded)
+    if not reporting:
+        mute_controller_plugins(config)
 
 
 def leave(config, session):

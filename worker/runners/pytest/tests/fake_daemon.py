@@ -16,7 +16,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 RUNNERS = os.path.dirname(HERE)
 MAIN = os.path.join(RUNNERS, "remuda_pytest_main.py")
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 _spec = importlib.util.spec_from_file_location("wire", os.path.join(RUNNERS, "remuda_pytest", "wire.py"))
 wire = importlib.util.module_from_spec(_spec)

@@ -1,0 +1,126 @@
+"""Measures Remuda beside its peers and writes bench/RESULTS.md. See bench/README.md."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cases
+import machine
+import measure
+import peers
+import report as reports
+import resp
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+
+class Bench:
+    """What every case gets."""
+
+    def __init__(self, options, binaries):
+        self.quick = options.quick
+        self.fixed_rounds = options.rounds or (1 if options.quick else None)
+        self.remuda = binaries / "remuda"
+        self.worker = binaries / "remuda-worker"
+        self.noop_worker = binaries / "examples" / "noop_worker"
+        self.quiet = machine.Quiet(0 if options.quick else options.patience, self.say)
+        self.scratch = None
+
+    def say(self, text):
+        print(f"bench: {text}", flush=True)
+
+    def rounds(self, usual):
+        return self.fixed_rounds or usual
+
+    def path(self, text):
+        return Path(text)
+
+    def state(self, name, fresh=False):
+        """A folder in which remuda remembers; `fresh`: it knows nothing."""
+        folder = self.scratch / "state" / name
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def measure(self, name, case):
+        """The report of a case; one that fails says why instead of figures."""
+        self.say(name)
+        with tempfile.TemporaryDirectory(prefix="remuda-bench-") as scratch:
+            self.scratch = Path(scratch)
+            try:
+                report = case.run(self)
+            except (measure.Wrong, peers.Missing, OSError, subprocess.SubprocessError) as error:
+                self.say(f"  FAILED: {error}")
+                why = str(error).replace(scratch, "SCRATCH").replace(str(ROOT), ".")
+                report = reports.Report((case.__doc__ or name).strip().rstrip("."), "", failed=why)
+        report.when, report.commit = reports.now(), commit()
+        return report
+
+
+def commit():
+    git = ["git", "-C", str(ROOT)]
+    head = machine.version(*git, "rev-parse", "--short", "HEAD")
+    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout
+    changed = [line for line in changed.splitlines() if "RESULTS.md" not in line]
+    return head + (" with local changes" if changed else "")
+
+
+def facts(bench):
+    """The machine and the versions of all that took part, where they are installed."""
+    venv = peers.CACHE / "venvs" / "click" / "bin" / "python"
+    return {
+        **machine.describe(),
+        "remuda": machine.version(bench.remuda, "--version"),
+        "Redis": " ".join(machine.version(resp.server_program(), "--version").split()[:3]),
+        "Python": f"{machine.version(venv, '--version')}, {', '.join(peers.PYTEST[:2])}",
+        "xargs": machine.version("xargs", "--version"),
+        "GNU parallel": machine.version("parallel", "--version"),
+        "BullMQ": f"{peers.BULLMQ} on node {machine.version('node', '--version')}",
+        "rustc": machine.version("rustc", "--version"),
+    }
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, epilog=f"cases: {' '.join(cases.ALL)}")
+    parser.add_argument("--only", metavar="NAME", action="append", choices=cases.ALL, help="only this case (repeatable)")
+    parser.add_argument("--rounds", metavar="N", type=int, help="rounds of every case instead of its own number")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round, no waiting: does everything work?")
+    parser.add_argument("--patience", metavar="S", type=float, default=900, help="seconds to wait for a quiet machine, altogether (900)")
+    parser.add_argument("--binaries", metavar="DIR", type=Path, help="programs to measure, already built (default: build them)")
+    return parser.parse_args()
+
+
+def build():
+    subprocess.run(["cargo", "build", "--release", "--workspace", "--bins", "--examples"], cwd=ROOT, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+
+
+def main():
+    options = arguments()
+    os.chdir(ROOT)
+    began = time.monotonic()
+    bench = Bench(options, options.binaries.resolve() if options.binaries else build())
+    kept = peers.CACHE / ("quick" if bench.quick else "results")
+    for name in options.only or cases.ALL:
+        report = bench.measure(name, cases.ALL[name])
+        report.save(kept / f"{name}.json")
+        for target in report.targets:
+            bench.say("  " + "  ".join(target.row(not bench.quick)))
+    found = {name: reports.Report.load(kept / f"{name}.json") for name in cases.ALL if (kept / f"{name}.json").exists()}
+    page = peers.CACHE / "RESULTS.quick.md" if bench.quick else HERE / "RESULTS.md"
+    page.write_text(reports.page(found, facts(bench), bench.quick, machine.QUIET))
+    bench.say(f"wrote {page.relative_to(ROOT)} after {(time.monotonic() - began) / 60:.0f} min")
+    if any(report.failed for report in found.values()):
+        return 2
+    return 0 if bench.quick or all(target.passes for report in found.values() for target in report.targets) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+//! The grammar of the command line: what was typed, not yet what shall be done (`config` decides that).
+//!
+//! Only verbs that exist are here. Help must fit a screen and show an example.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::values::{Slots, Span};
+
+/// The program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "remuda",
+    version,
+    about = "Run any test suite over a herd of machines that share a Redis",
+    after_help = "Examples:\n  remuda run -- pytest tests          the suite you have, test by test, on every core\n  \
+                  remuda each -n 4 'gzip {}' ::: *.log   a command for each item\n  \
+                  remuda --redis redis://lab run      the groups of remuda.toml on a farm"
+)]
+pub struct Cli {
+    /// Settings of every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Settings of every verb.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// Redis of the farm; none: an embedded one [env: REMUDA_REDIS_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Everywhere")]
+    pub redis: Option<String>,
+    /// Workers and jobs that see each other [env: REMUDA_FARM]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
+    pub farm: Option<String>,
+    /// Show passes too; -vv: output of passes, and what Remuda does
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Everywhere")]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the groups of remuda.toml, or the command after `--`
+    Run(Run),
+    /// Run a command once for each item, like GNU parallel
+    Each(Each),
+    /// Lend this machine to a farm
+    #[command(disable_help_flag = true)]
+    Worker(Worker),
+}
+
+/// `remuda run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  remuda run -- pytest -k fast tests   any pytest command, as you know it\n  \
+                        remuda run web-tests                 a group of remuda.toml and what it needs\n  \
+                        remuda run                           all of them; without the file: what would run")]
+pub struct Run {
+    /// Groups of remuda.toml, with what they need
+    #[arg(value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// How to run.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Only tests that match (the framework's own -k)
+    #[arg(short = 'k', value_name = "EXPR")]
+    pub keyword: Option<String>,
+    /// A fresh fork for each test, or a warm runner for each slot
+    #[arg(long, value_enum, value_name = "slot|test", hide_possible_values = true)]
+    pub isolation: Option<IsolationArg>,
+    /// Keep together on one slot
+    #[arg(long, value_enum, value_name = "test|class|file", hide_possible_values = true)]
+    pub group_by: Option<GroupByArg>,
+    /// The command to run
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `remuda each`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "remuda each [OPTIONS] CMD [::: ITEM...]",
+    after_help = "Placeholders: {} the item, {.} without extension, {/} its last part, {#} its number from 1.\n\
+                        Without `:::` the items are the lines of standard input.\n\nExample:\n  \
+                        ls *.png | remuda each -n 4 'convert {} {.}.jpg'"
+)]
+pub struct Each {
+    /// How to run.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Items on standard input end with NUL, not newline
+    #[arg(short = '0', long)]
+    pub null: bool,
+    /// The command, then `:::` and the items
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub words: Vec<OsString>,
+}
+
+/// `remuda worker`: everything after it is `remuda-worker`'s.
+#[derive(Debug, Args)]
+pub struct Worker {
+    /// Arguments of remuda-worker
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
+    pub args: Vec<OsString>,
+}
+
+/// What `run` and `each` share.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Flags {
+    /// Places to run at once, or auto [default: auto]
+    #[arg(short = 'n', long, value_name = "N|auto")]
+    pub slots: Option<Slots>,
+    /// Try a failed test again so often [default: 0]
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+    /// Forgive a test so many dead workers [default: 1]
+    #[arg(long, value_name = "N")]
+    pub max_losses: Option<u32>,
+    /// Kill a test after this time (90s, 5m, 1h)
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<Span>,
+    /// End the whole run after this time
+    #[arg(long, value_name = "TIME")]
+    pub deadline: Option<Span>,
+    /// Stop at the first failure
+    #[arg(short = 'x', long)]
+    pub exitfirst: bool,
+    /// Stop after N failures
+    #[arg(long, value_name = "N", conflicts_with = "exitfirst")]
+    pub maxfail: Option<u32>,
+    /// A test that passed only when tried again fails the run
+    #[arg(long)]
+    pub fail_on_flaky: bool,
+    /// Write JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write every fact as a line of JSON
+    #[arg(long, value_name = "FILE|-")]
+    pub events: Option<PathBuf>,
+    /// Pass this variable on
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Only workers with this label
+    #[arg(long, value_name = "NAME")]
+    pub label: Vec<String>,
+    /// Served before jobs of lower priority [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i32>,
+    /// How long the run outlives this program [default: 5s embedded, 2m on a farm]
+    #[arg(long, value_name = "TIME")]
+    pub owner_grace: Option<Span>,
+    /// What happens to the run when this program is gone [default: cancel]
+    #[arg(long, value_enum, value_name = "cancel|detach", hide_possible_values = true)]
+    pub on_disconnect: Option<OnDisconnect>,
+    /// Give up when no worker fits for so long [default: 5m]
+    #[arg(long, value_name = "TIME")]
+    pub queue_timeout: Option<Span>,
+    /// Show the N slowest
+    #[arg(long, value_name = "N")]
+    pub durations: Option<usize>,
+    /// Say what would run, and where each setting comes from
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `--isolation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IsolationArg {
+    /// A warm runner for each slot
+    Slot,
+    /// A fresh fork for each test
+    Test,
+}
+
+/// `--group-by`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GroupByArg {
+    /// Nothing
+    Test,
+    /// The tests of a class
+    Class,
+    /// The tests of a file
+    File,
+}
+
+/// `--on-disconnect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnDisconnect {
+    /// The run is cancelled
+    Cancel,
+    /// The run goes on
+    Detach,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_a_screen_and_shows_an_example() {
+        for verb in ["", "run", "each"] {
+            let mut command = Cli::command();
+            let command = if verb.is_empty() { &mut command } else { command.find_subcommand_mut(verb).unwrap() };
+            let help = command.clone().term_width(100).render_help().to_string();
+            assert!(help.lines().count() <= 50, "{verb}: {} lines", help.lines().count());
+            assert!(help.contains("Example"), "{verb}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_the_command_untouched() {
+        let cli =
+            Cli::try_parse_from(["remuda", "run", "-n", "3", "web", "--", "pytest", "-x", "-v", "--", "-k"]).unwrap();
+        let Verb::Run(run) = cli.verb else { panic!("not run") };
+        assert_eq!(run.groups, ["web"]);
+        assert_eq!(run.command, ["pytest", "-x", "-v", "--", "-k"]);
+        assert_eq!(cli.global.verbose, 0);
+    }
+
+    #[test]
+    fn flags_of_each_end_where_its_command_begins() {
+        let cli = Cli::try_parse_from(["remuda", "each", "-n", "4", "ls -l {}", ":::", "-a", "b"]).unwrap();
+        let Verb::Each(each) = cli.verb else { panic!("not each") };
+        assert_eq!(each.flags.slots, Some(Slots::Count(4)));
+        assert_eq!(each.words, ["ls -l {}", ":::", "-a", "b"]);
+    }
+}

@@ -1,0 +1,103 @@
+//! `remuda run`: the groups of `remuda.toml`, or one ad-hoc command, attached.
+
+use crate::cli::{Global, Run};
+use crate::config::{ConfigError, Layer};
+use crate::detect;
+use crate::error::{Error, Exit};
+use crate::job::{self, Plan, adhoc, template};
+use crate::session::{self, Request};
+
+use super::{Context, describe, variable, verbosity};
+
+struct Made {
+    plan: Plan,
+    settings: Layer,
+    verbosity: u8,
+    live: bool,
+    echo: bool,
+    notes: Vec<String>,
+}
+
+/// Does it.
+///
+/// # Errors
+/// Whatever keeps the run from its end.
+pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
+    let context = Context::new()?;
+    let typed = Layer::from_flags(global, &args.flags).with_runner_flags(args.isolation, args.group_by);
+    let made = if !args.command.is_empty() {
+        from_command(global, args, &context, typed)?
+    } else if context.files.project.is_some() {
+        from_file(global, args, &context, typed)?
+    } else if let Some(group) = args.groups.first() {
+        return Err(ConfigError::NoFile { folder: context.folder, group: group.clone() }.into());
+    } else {
+        print!("{}", detect::describe(&context.folder, &detect::detect(&context.folder)));
+        return Ok(Exit::NothingSelected);
+    };
+    if args.flags.dry_run {
+        print!("{}", describe(&made.plan, &made.settings));
+        return Ok(Exit::Passed);
+    }
+    session::run(Request {
+        plan: made.plan,
+        settings: &made.settings,
+        verbosity: made.verbosity,
+        live: made.live,
+        echo: made.echo,
+        notes: made.notes,
+        look: &variable,
+    })
+    .await
+}
+
+fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Made, Error> {
+    if let Some(group) = args.groups.first() {
+        return Err(Error::Usage(format!(
+            "`{group}` names a group, and after `--` stands a command; give one or the other"
+        )));
+    }
+    let made = adhoc::command(&args.command, args.keyword.as_deref())?;
+    let settings = context.settings(typed.over(made.flags));
+    let words: Vec<String> = args.command.iter().filter_map(|w| w.to_str().map(str::to_owned)).collect();
+    let head = Context::head(&context.folder, template::command_line(&words), &settings)?;
+    let plan = job::build(head, vec![made.draft], &settings, &Default::default(), &variable)?;
+    let verbosity = verbosity(global, made.verbosity);
+    // one plain command behaves as it does without us: what it prints is seen
+    let plain = plan.spec.groups.len() == 1;
+    Ok(Made {
+        plan,
+        settings,
+        verbosity,
+        live: made.live || (global.verbose >= 2 && !plain),
+        echo: plain,
+        notes: made.note.into_iter().collect(),
+    })
+}
+
+fn from_file(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Made, Error> {
+    let Some(file) = &context.files.project else { return Err(Error::Nothing("there is no remuda.toml".into())) };
+    if args.keyword.is_some() {
+        return Err(Error::Usage(
+            "-k goes with a command after `--`; for a group, put it into `args` of remuda.toml".into(),
+        ));
+    }
+    let settings = context.settings(typed);
+    let chosen = file.select(&args.groups)?;
+    if chosen.is_empty() {
+        return Err(Error::Nothing(format!("{} defines no group; add [groups.NAME]", file.path.display())));
+    }
+    let drafts = job::drafts(file, &chosen)?;
+    let name = if args.groups.is_empty() { crate::config::FILE.to_owned() } else { args.groups.join(" ") };
+    let head = Context::head(file.folder(), name, &settings)?;
+    let pools = file.pools.iter().map(|(name, pool)| (name.clone(), pool.items.clone())).collect();
+    let plan = job::build(head, drafts, &settings, &pools, &variable)?;
+    Ok(Made {
+        plan,
+        settings,
+        verbosity: verbosity(global, 0),
+        live: global.verbose >= 2,
+        echo: false,
+        notes: Vec::new(),
+    })
+}

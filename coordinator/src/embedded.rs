@@ -1,0 +1,263 @@
+//! The embedded farm: a private Redis and one worker as children of this program, in a folder of their own, reached
+//! over a unix socket. They must all be gone when this program is.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::unix::pipe::Receiver;
+
+use crate::commands::worker::Children;
+use crate::error::Error;
+use crate::report::log::LogFile;
+
+/// The variable that names a server.
+const SERVER_VARIABLE: &str = "REMUDA_REDIS_SERVER";
+/// Names of servers that will do.
+const SERVERS: [&str; 2] = ["redis-server", "valkey-server"];
+/// How long the server may take to listen.
+const START: Duration = Duration::from_secs(10);
+/// How long children may take to end when asked.
+const STOP: Duration = Duration::from_secs(5);
+/// A unix socket's path has 108 bytes.
+const LONGEST_FOLDER: usize = 80;
+/// Lines of a child's log that an error shows.
+const TAIL: usize = 10;
+
+/// The children. They hang on a warden of their own, which ends them when this program ends in any way.
+pub struct Embedded {
+    folder: tempfile::TempDir,
+    children: Children,
+    tail: Tail,
+    log: LogFile,
+}
+
+type Tail = Arc<Mutex<VecDeque<String>>>;
+
+/// Finds a server to start.
+///
+/// # Errors
+/// There is none, with what was tried.
+pub fn find_server(look: &dyn Fn(&str) -> Option<String>, beside: Option<&Path>) -> Result<PathBuf, Error> {
+    if let Some(named) = look(SERVER_VARIABLE).filter(|n| !n.is_empty()) {
+        let path = PathBuf::from(&named);
+        return if is_program(&path) {
+            Ok(path)
+        } else {
+            Err(Error::NoServer { tried: format!("{SERVER_VARIABLE}={named}, which is no program") })
+        };
+    }
+    let folders = beside
+        .map(Path::to_path_buf)
+        .into_iter()
+        .chain(look("PATH").iter().flat_map(std::env::split_paths).collect::<Vec<_>>());
+    for folder in folders {
+        for name in SERVERS {
+            let path = folder.join(name);
+            if is_program(&path) {
+                return Ok(path);
+            }
+        }
+    }
+    Err(Error::NoServer {
+        tried: format!(
+            "{SERVER_VARIABLE} (not set), the folder of this program, and {} on PATH",
+            SERVERS.join(" and ")
+        ),
+    })
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn private_folder() -> Result<tempfile::TempDir, Error> {
+    let base = std::env::temp_dir();
+    let base = if base.as_os_str().len() > LONGEST_FOLDER { PathBuf::from("/tmp") } else { base };
+    let folder = tempfile::Builder::new()
+        .prefix("remuda-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(&base);
+    folder.map_err(|e| Error::io(format!("make a folder in {}", base.display()), e))
+}
+
+impl Embedded {
+    /// Starts the server and waits until it listens.
+    ///
+    /// # Errors
+    /// There is none, or it does not start.
+    pub async fn start(server: &Path, log: LogFile) -> Result<Self, Error> {
+        let folder = private_folder()?;
+        let tail = Tail::default();
+        let children = Children::start().await.map_err(|e| Error::io("start the warden of the embedded farm", e))?;
+        let mut embedded = Self { folder, children, tail, log };
+        let output = embedded.output("embedded/redis")?;
+        let words = server_words(server, embedded.folder.path());
+        embedded
+            .children
+            .serve(words, output)
+            .await
+            .map_err(|e| Error::io(format!("start {}", server.display()), e))?;
+        embedded.wait_for_server().await?;
+        Ok(embedded)
+    }
+
+    async fn wait_for_server(&mut self) -> Result<(), Error> {
+        let (began, socket) = (Instant::now(), self.socket());
+        loop {
+            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+                return Ok(());
+            }
+            if let Ok(how) = tokio::time::timeout(Duration::from_millis(1), self.children.server_died()).await {
+                return Err(self.failure("redis-server", format!("ended at once ({how})")).await);
+            }
+            if began.elapsed() > START {
+                return Err(self.failure("redis-server", format!("did not listen within {} s", START.as_secs())).await);
+            }
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Starts the worker.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start_worker(&mut self, farm: &str, slots: u32, drain: Duration) -> Result<(), Error> {
+        let program = std::env::current_exe().map_err(|e| Error::io("find this program", e))?;
+        let mut words: Vec<OsString> = vec![program.into()];
+        words.extend(
+            ["worker", "--redis", &self.url(), "--farm", farm, "--slots", &slots.to_string(), "--embedded"]
+                .map(OsString::from),
+        );
+        words.extend([
+            "--drain-timeout".into(),
+            drain.as_secs().to_string().into(),
+            "--scratch".into(),
+            self.folder.path().into(),
+        ]);
+        let output = self.output("embedded/worker")?;
+        self.children.work(words, output, drain + STOP).await.map_err(|e| Error::io("start the worker", e))
+    }
+
+    /// A pipe whose lines go to the log.
+    fn output(&self, who: &'static str) -> Result<OwnedFd, Error> {
+        let pipe = || -> std::io::Result<(Receiver, OwnedFd)> {
+            let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+            Ok((Receiver::from_owned_fd(nonblocking(read)?)?, write))
+        };
+        let (read, write) = pipe().map_err(|e| Error::io("make a pipe", e))?;
+        listen(read, who, &self.log, &self.tail);
+        Ok(write)
+    }
+
+    /// Waits until one of the children ends, which it should not. Can be dropped.
+    pub async fn died(&mut self) -> Error {
+        let (what, how) = self.children.died().await;
+        self.failure(what, format!("ended before the run did ({how})")).await
+    }
+
+    async fn failure(&self, what: &'static str, problem: String) -> Error {
+        tokio::task::yield_now().await; // lines of its last words may still be under way
+        let log =
+            self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect::<Vec<_>>().join("\n");
+        Error::Embedded { what, problem, log }
+    }
+
+    /// Asks the worker to end, then the server; kills what does not. `at_once`: does not ask.
+    pub async fn stop(mut self, at_once: bool) {
+        self.children.end_worker(at_once).await;
+        self.children.end().await;
+    }
+}
+
+/// The server's command line. A shell stands around it only to remove the folder when everything is over: after the
+/// death of this program nobody else is left to do it.
+fn server_words(server: &Path, at: &Path) -> Vec<OsString> {
+    const GUARD: &str = r#"folder=$1; shift; trap : TERM; "$@" & wait $!; wait; rm -rf "$folder""#;
+    let mut words: Vec<OsString> =
+        vec!["/bin/sh".into(), "-c".into(), GUARD.into(), "remuda-embedded-redis".into(), at.into(), server.into()];
+    words.extend(
+        ["--port", "0", "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--daemonize", "no"]
+            .map(OsString::from),
+    );
+    words.extend(["--maxmemory-policy", "noeviction", "--loglevel", "warning", "--unixsocket"].map(OsString::from));
+    words.extend([at.join("redis.sock").into(), "--dir".into(), at.into()]);
+    words
+}
+
+fn nonblocking(fd: OwnedFd) -> std::io::Result<OwnedFd> {
+    nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(fd)
+}
+
+/// Copies a child's lines into the log, and remembers the last of them.
+fn listen(stream: Receiver, who: &'static str, log: &LogFile, tail: &Tail) {
+    let (log, tail) = (log.clone(), tail.clone());
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stream).split(b'\n');
+        while let Ok(Some(line)) = lines.next_segment().await {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let _ = log.lines(&format!("{:>9} {who}", "-"), &line);
+            let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            tail.push_back(line);
+            if tail.len() > TAIL {
+                tail.pop_front();
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_looked_for_in_the_order_of_the_design() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let (own, valkey, beside) = (program("own"), program("bin/valkey-server"), program("here/redis-server"));
+        let path = dir.path().join("bin").display().to_string();
+        let named = own.display().to_string();
+        let both = |name: &str| match name {
+            "PATH" => Some(path.clone()),
+            SERVER_VARIABLE => Some(named.clone()),
+            _ => None,
+        };
+        let only_path = |name: &str| (name == "PATH").then(|| path.clone());
+        assert_eq!(find_server(&both, None).unwrap(), own);
+        assert_eq!(find_server(&only_path, beside.parent()).unwrap(), beside);
+        assert_eq!(find_server(&only_path, None).unwrap(), valkey);
+    }
+
+    #[test]
+    fn without_a_server_the_error_says_what_was_tried() {
+        let error = find_server(&|_| None, None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no Redis server found to run tests with: tried REMUDA_REDIS_SERVER (not set), the folder of this program, and redis-server and valkey-server on PATH"
+        );
+        let error = find_server(&|name| (name == SERVER_VARIABLE).then(|| "/no/such".to_owned()), None).unwrap_err();
+        assert!(error.to_string().ends_with("tried REMUDA_REDIS_SERVER=/no/such, which is no program"), "{error}");
+    }
+}

@@ -1,0 +1,247 @@
+//! What can go wrong, said once: the message names the thing, `hint` the repair, `exit_code` what a script sees.
+//!
+//! Every other file returns these; only `lib.rs` prints them. An outcome of tests is never an error: a run that
+//! ended has an [`Exit`] of its own (`follow`).
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use remuda_protocol::spec::SpecError;
+use remuda_store::StoreError;
+
+use crate::config::ConfigError;
+
+/// How the program ends (DESIGN §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Every test passed.
+    Passed,
+    /// Tests failed.
+    TestsFailed,
+    /// The command line, a configuration file or the framework's own arguments are wrong.
+    Usage,
+    /// Something broke that is not the user's doing, or Redis cannot be used.
+    Internal,
+    /// Provisioning or a hook failed.
+    Provisioning,
+    /// There was nothing to run.
+    NothingSelected,
+    /// Not everything ran: lost workers, a deadline, or no worker that fits.
+    Incomplete,
+    /// Stopped by SIGINT.
+    Interrupted,
+    /// Stopped by SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::TestsFailed => 1,
+            Self::Usage => 2,
+            Self::Internal => 3,
+            Self::Provisioning => 4,
+            Self::NothingSelected => 5,
+            Self::Incomplete => 6,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+/// Why there is no run, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A configuration file is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The job cannot run as described.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A group's globs match no file.
+    #[error("group `{group}`: no file under {root} matches {patterns}", root = root.display())]
+    NothingMatched {
+        /// The group.
+        group: String,
+        /// Where the search began.
+        root: PathBuf,
+        /// The globs.
+        patterns: String,
+    },
+    /// No items were given.
+    #[error("nothing to run: {0}")]
+    Nothing(String),
+    /// An item that cannot be a task.
+    #[error("item {number} ({shown}) {problem}")]
+    Item {
+        /// Counted from 1.
+        number: u64,
+        /// Its beginning, printable.
+        shown: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file or stream could not be used.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// The verb and the thing.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Redis cannot be used.
+    #[error("cannot {0}")]
+    Store(#[from] StoreError),
+    /// No Redis server to embed.
+    #[error("no Redis server found to run tests with: tried {tried}")]
+    NoServer {
+        /// The places.
+        tried: String,
+    },
+    /// An embedded process did not start or ended early.
+    #[error("the embedded {what} {problem}{tail}", tail = tail_of(log))]
+    Embedded {
+        /// `redis-server` or `worker`.
+        what: &'static str,
+        /// What happened.
+        problem: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// The job's owner is another coordinator now.
+    #[error("another coordinator has taken over job {0}")]
+    TakenOver(String),
+    /// The user did not wait for the end.
+    #[error("killed")]
+    Killed(Exit),
+    /// No worker of the farm may run a group.
+    #[error("{0}")]
+    NoWorker(String),
+}
+
+fn tail_of(log: &str) -> String {
+    let mut text = String::new();
+    for line in log.lines().rev().take(10).collect::<Vec<_>>().into_iter().rev() {
+        let _ = write!(text, "\n    {line}");
+    }
+    text
+}
+
+impl Error {
+    /// An input/output error with its verb.
+    pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Config(_) | Self::Spec(_) | Self::Item { .. } => Exit::Usage,
+            Self::Store(StoreError::Address { .. }) => Exit::Usage,
+            Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
+            Self::NoWorker(_) => Exit::Incomplete,
+            Self::Killed(exit) => *exit,
+            Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } | Self::Embedded { .. } | Self::TakenOver(_) => {
+                Exit::Internal
+            }
+        }
+    }
+
+    /// How to repair it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Spec(error) => spec_hint(error),
+            Self::Store(error) => store_hint(error).map(str::to_owned),
+            Self::NothingMatched { .. } => Some("globs are relative to the folder of remuda.toml; `**/` crosses folders".into()),
+            Self::Item { problem, .. } if problem.contains("bytes") => Some("give it a shorter name, or write the data to a file and give that file's name".into()),
+            Self::NoServer { .. } => Some(
+                "install one (Debian and Ubuntu: `sudo apt install redis-server`, Fedora: `sudo dnf install valkey`, macOS: `brew install redis`),\n\
+                 name one in REMUDA_REDIS_SERVER, or use a farm with --redis URL"
+                    .into(),
+            ),
+            Self::TakenOver(_) => Some("this one has stopped looking; the job goes on there".into()),
+            _ => None,
+        }
+    }
+
+    /// The whole text for people, several lines.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = format!("error: {self}");
+        if let Some(hint) = self.hint() {
+            for (i, line) in hint.lines().enumerate() {
+                text.push_str(if i == 0 { "\n  hint: " } else { "\n        " });
+                text.push_str(line);
+            }
+        }
+        text
+    }
+}
+
+fn spec_hint(error: &SpecError) -> Option<String> {
+    match error {
+        SpecError::UnknownPool { pool, .. } => Some(format!("define it: [pools.{pool}] items = [\"a\", \"b\"]")),
+        SpecError::PoolTooSmall { pool, .. } => Some(format!("lock fewer, or give [pools.{pool}] more items")),
+        _ => None,
+    }
+}
+
+fn store_hint(error: &StoreError) -> Option<&'static str> {
+    Some(match error {
+        StoreError::Address { .. } => "write redis://host:6379, rediss://host:6379 (TLS) or unix:///path/to/redis.sock",
+        StoreError::Unreachable { .. } => {
+            "see whether it runs and can be reached from here; without --redis, Remuda starts one of its own"
+        }
+        StoreError::Auth { .. } => "put user and password into the address: redis://user:password@host",
+        StoreError::NotRedis { .. } => "look at host, port and scheme; rediss:// is for TLS",
+        StoreError::TooOld { .. } => "update it, or use another server",
+        StoreError::Evicting { .. } => {
+            "set `maxmemory-policy noeviction` in its configuration (CONFIG SET maxmemory-policy noeviction)"
+        }
+        StoreError::Full { .. } => "give it more memory (CONFIG SET maxmemory), or submit fewer tests at once",
+        StoreError::Schema { .. } => "use the same version of Remuda on every machine, or another --farm",
+        StoreError::Forbidden { .. } => "give this user the rights that Remuda needs, or use another user",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trouble_with_redis_says_what_to_do() {
+        let at = || "redis://lab:6379".to_owned();
+        let text = |error: StoreError| Error::from(error).render();
+        assert_eq!(
+            text(StoreError::Evicting { at: at(), policy: "allkeys-lru".into() }),
+            "error: cannot use Redis at redis://lab:6379: its maxmemory-policy is `allkeys-lru`, which may drop tasks and locks\n  \
+             hint: set `maxmemory-policy noeviction` in its configuration (CONFIG SET maxmemory-policy noeviction)"
+        );
+        assert_eq!(
+            text(StoreError::TooOld { at: at(), version: "6.2.1".into() }),
+            "error: cannot use Redis 6.2.1 at redis://lab:6379: 7.0 or newer is needed, or Valkey\n  hint: update it, or use another server"
+        );
+        for error in [StoreError::Full { at: at() }, StoreError::Auth { at: at(), why: "WRONGPASS".into() }] {
+            let error = Error::from(error);
+            assert_eq!(error.exit().code(), 3);
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn without_a_server_it_says_how_to_install_one() {
+        let error = Error::NoServer { tried: "redis-server and valkey-server on PATH".into() };
+        assert_eq!(error.exit().code(), 3);
+        assert!(error.render().starts_with("error: no Redis server found to run tests with: tried redis-server and valkey-server on PATH\n  hint: install one (Debian"));
+    }
+}

@@ -1,0 +1,301 @@
+//! The loop of an attached run: events in as they are published (`intake`), the owner's deadline renewed, signals
+//! obeyed, until the job has ended. Truth is Redis' state; what is published is only the quick way to see it. How the
+//! run is closed is `ending`'s.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use remuda_protocol::event::Sequence;
+use remuda_protocol::lifecycle::JobState;
+use remuda_protocol::spec::JobSpec;
+use remuda_store::{Message, Store, StoreError, Subscription};
+use tokio::task::JoinHandle;
+
+use super::names::Names;
+use super::signals::{Signal, Signals};
+use super::verdict::Evidence;
+use super::view::{Change, JobView};
+use crate::embedded::Embedded;
+use crate::error::{Error, Exit};
+use crate::history::Lessons;
+use crate::report::{Fact, Reporter};
+
+/// How often the bar moves.
+const FRAME: Duration = Duration::from_millis(100);
+/// How long one call in the loop may wait for a server that is away.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the run goes on without a server.
+const OUTAGE: Duration = Duration::from_secs(300);
+
+/// How to follow.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This program's id as an owner.
+    pub coordinator: String,
+    /// How long the job outlives it, ms; 0: it is detached.
+    pub grace_ms: u64,
+    /// Show live output.
+    pub live: bool,
+    /// Give up when no worker fits for so long.
+    pub queue_timeout: Duration,
+    /// Flaky is failed.
+    pub fail_on_flaky: bool,
+    /// Reports want the details of passes too.
+    pub all_details: bool,
+    /// The worker is this program's own child: it will come, or its death will be seen.
+    pub embedded: bool,
+    /// `test` or `task`.
+    pub noun: &'static str,
+    /// Where the log is.
+    pub log: String,
+}
+
+/// A run that is followed.
+pub struct Run {
+    pub(super) store: Store,
+    pub(super) spec: Arc<JobSpec>,
+    pub(super) options: Options,
+    pub(super) view: JobView,
+    pub(super) names: Names,
+    pub(super) reporters: Vec<Box<dyn Reporter>>,
+    pub(super) start: Instant,
+    pub(super) sequence: Sequence,
+    pub(super) evidence: Evidence,
+    pub(super) failed_to_submit: Option<Error>,
+    /// Hosts' loaded suites: worker and group of tests.
+    pub(super) loaded: BTreeSet<(Arc<str>, u32)>,
+    /// What this run teaches.
+    pub lessons: Lessons,
+    pub(super) submitted: Arc<AtomicU64>,
+    pub(super) submitting: bool,
+    pub(super) pending: Vec<Change>,
+    pub(super) behind: bool,
+    owner_epoch: u64,
+    pub(super) away_since: Option<Instant>,
+    next_look: Duration,
+    looks: u64,
+    unfit_since: Option<Instant>,
+    pub(super) waiting: String,
+    pub(super) first_claim: Option<Duration>,
+}
+
+impl Run {
+    /// A run of a job that is about to be opened.
+    #[must_use]
+    pub fn new(
+        store: &Store,
+        spec: Arc<JobSpec>,
+        options: Options,
+        reporters: Vec<Box<dyn Reporter>>,
+        start: Instant,
+        submitted: Arc<AtomicU64>,
+    ) -> Self {
+        let names = Names::new(store.patient(PATIENCE), spec.clone(), options.all_details);
+        let evidence = Evidence { fail_on_flaky: options.fail_on_flaky, ..Evidence::default() };
+        Self {
+            store: store.patient(PATIENCE),
+            view: JobView::new(&spec),
+            names,
+            spec,
+            options,
+            reporters,
+            start,
+            sequence: Sequence::default(),
+            evidence,
+            failed_to_submit: None,
+            loaded: BTreeSet::new(),
+            lessons: Lessons::default(),
+            submitted,
+            submitting: true,
+            pending: Vec::new(),
+            behind: true,
+            owner_epoch: 1,
+            away_since: None,
+            next_look: Duration::ZERO,
+            looks: 0,
+            unfit_since: None,
+            waiting: String::new(),
+            first_claim: None,
+        }
+    }
+
+    /// Tells every reporter.
+    ///
+    /// # Errors
+    /// One of them cannot write.
+    pub fn tell(&mut self, fact: &Fact) -> Result<(), Error> {
+        let at = self.start.elapsed();
+        for reporter in &mut self.reporters {
+            reporter.fact(fact, at).map_err(|e| Error::io("write a report", e))?;
+        }
+        Ok(())
+    }
+
+    /// Lets what was told be seen.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        self.reporters.iter_mut().try_for_each(|r| r.settle()).map_err(|e| Error::io("write a report", e))
+    }
+
+    /// Leaves every report in order, without an end.
+    pub fn leave(&mut self) {
+        self.reporters.iter_mut().for_each(|r| r.leave());
+    }
+
+    /// Follows the job to its end. `watch` was subscribed before the job was opened.
+    ///
+    /// # Errors
+    /// The job cannot be followed any more; what happens to it then is up to its owner's deadline.
+    pub async fn follow(
+        &mut self,
+        watch: Subscription,
+        mut submit: JoinHandle<Result<(), Error>>,
+        children: &mut Option<Embedded>,
+    ) -> Result<(), Error> {
+        let mut watch = Some(watch);
+        let mut signals = Signals::new().map_err(|e| Error::io("listen for signals", e))?;
+        let mut frame = tokio::time::interval(FRAME);
+        frame.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !JobState::from_word(&self.view.state).is_some_and(JobState::is_over) {
+            tokio::select! {
+                message = next_of(&mut watch) => match message {
+                    Some(Message::Events(sequence, text)) => self.batch(sequence, &text).await?,
+                    Some(Message::Output { fence, stream, bytes, .. }) => self.output(fence, &stream, bytes)?,
+                    Some(Message::Control(_)) => {}
+                    None => (watch, self.behind) = (None, true),
+                },
+                ended = &mut submit, if self.submitting => {
+                    self.submitting = false;
+                    self.submitted_all(ended.unwrap_or_else(|e| Err(Error::io("submit", std::io::Error::other(e))))).await?;
+                }
+                _ = frame.tick() => {
+                    if watch.is_none() {
+                        watch = self.store.watch(&self.spec.id, self.options.live).await.ok();
+                    }
+                    self.tick().await?;
+                }
+                signal = signals.next() => self.on_signal(signal).await?,
+                error = died(children) => return Err(error),
+            }
+        }
+        submit.abort();
+        Ok(())
+    }
+
+    async fn submitted_all(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.failed_to_submit.get_or_insert(error);
+                let cancelled = self.store.cancel(&self.spec.id, "user", None).await;
+                self.tolerate(cancelled).map(drop)
+            }
+        }
+    }
+
+    /// `None` during an outage that may pass.
+    pub(super) fn tolerate<T>(&mut self, result: Result<T, StoreError>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(value) => {
+                self.away_since = None;
+                Ok(Some(value))
+            }
+            Err(error) if error.is_outage() => {
+                let since = *self.away_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > OUTAGE { Err(error.into()) } else { Ok(None) }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Error> {
+        let now = self.start.elapsed();
+        if self.behind {
+            self.catch_up().await?;
+        } else if !self.pending.is_empty() {
+            self.flush().await?;
+        }
+        if now >= self.next_look {
+            self.next_look = now + Duration::from_secs(1);
+            self.look_after().await?;
+        }
+        let spec = self.spec.clone();
+        let limit = move |group: u32| Duration::from_millis(spec.groups[group as usize].slow_ms);
+        for (task, age) in self.view.slow(now, &limit) {
+            let fact = Fact::Slow { group: self.names.group(task.0), id: self.names.id(task), age };
+            self.tell(&fact)?;
+        }
+        self.show()
+    }
+
+    /// Once a second: renews the owner's deadline, notices missed events, reaps, sees whether anybody can work.
+    async fn look_after(&mut self) -> Result<(), Error> {
+        let (job, options) = (self.spec.id.clone(), &self.options);
+        let adopted =
+            self.store.adopt(&job, &options.coordinator, self.owner_epoch, options.grace_ms, options.live).await;
+        if let Some(adopted) = self.tolerate(adopted)? {
+            if adopted.lost {
+                return Err(Error::TakenOver(job));
+            }
+            self.owner_epoch = adopted.epoch;
+            self.behind |= adopted.sequence > self.sequence;
+        }
+        self.looks += 1;
+        if self.looks.is_multiple_of(2) {
+            let reaped = self.store.reap(100).await;
+            self.tolerate(reaped)?;
+        }
+        let idle = self.view.running().is_empty() && self.evidence.signal.is_none() && self.away_since.is_none();
+        if idle && !self.options.embedded { self.look_for_workers().await } else { Ok(()) }
+    }
+
+    async fn look_for_workers(&mut self) -> Result<(), Error> {
+        let workers = self.store.workers().await;
+        let Some(workers) = self.tolerate(workers)? else { return Ok(()) };
+        self.waiting =
+            super::fit::why_nobody(&self.spec, &self.view, &workers, self.store.farm(), self.store.address())
+                .unwrap_or_default();
+        if self.waiting.is_empty() {
+            self.unfit_since = None;
+            return Ok(());
+        }
+        let since = *self.unfit_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.options.queue_timeout {
+            return Ok(());
+        }
+        self.evidence.gave_up.clone_from(&self.waiting);
+        let cancelled = self.store.cancel(&self.spec.id, "queue-timeout", None).await;
+        self.tolerate(cancelled).map(drop)
+    }
+
+    async fn on_signal(&mut self, signal: Signal) -> Result<(), Error> {
+        let exit = match signal {
+            Signal::Status => return self.tell_running(),
+            Signal::Interrupt => Exit::Interrupted,
+            Signal::Terminate => Exit::Terminated,
+        };
+        if let Some(first) = self.evidence.signal {
+            return Err(Error::Killed(first));
+        }
+        self.evidence.signal = Some(exit);
+        self.tell(&Fact::Note("stopping: what runs is being ended; once more kills it".into()))?;
+        self.settle()?;
+        let cancelled = self.store.cancel(&self.spec.id, "user", None).await;
+        self.tolerate(cancelled).map(drop)
+    }
+}
+
+async fn next_of(watch: &mut Option<Subscription>) -> Option<Message> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn died(children: &mut Option<Embedded>) -> Error {
+    match children {
+        Some(children) => children.died().await,
+        None => std::future::pending().await,
+    }
+}

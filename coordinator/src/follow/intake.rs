@@ -1,0 +1,169 @@
+//! Events become facts here: batches in order, gaps repaired from the stream or from the state of every task, numbers
+//! given names. What cannot be named because Redis is away waits; nothing is told twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use remuda_protocol::event::{Event, Sequence};
+use remuda_protocol::outcome::Detail;
+use remuda_protocol::spec::GroupKind;
+
+use super::attached::Run;
+use super::view::Change;
+use crate::error::Error;
+use crate::report::Fact;
+
+/// Tasks whose records are read in one go.
+const RECORDS: u32 = 10_000;
+
+impl Run {
+    pub(super) async fn batch(&mut self, sequence: Sequence, text: &str) -> Result<(), Error> {
+        if sequence <= self.sequence {
+            return Ok(());
+        }
+        if sequence.follows(self.sequence) {
+            self.take(sequence, text);
+            return self.flush().await;
+        }
+        self.behind = true;
+        self.catch_up().await
+    }
+
+    fn take(&mut self, sequence: Sequence, text: &str) {
+        self.sequence = sequence;
+        let now = self.start.elapsed();
+        for event in Event::parse_batch(text) {
+            if let Some(change) = self.view.apply(&event, now) {
+                self.pending.push(change);
+            }
+        }
+    }
+
+    /// Reads what was missed: from the stream if it is still there, else from the state of every task.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
+        let mut gap = false;
+        loop {
+            let batches = self.store.events_after(&self.spec.id, self.sequence).await;
+            let Some(batches) = self.tolerate(batches)? else { return Ok(()) };
+            if batches.is_empty() {
+                break;
+            }
+            for (sequence, text) in batches {
+                // the first batch of all is number 1 of whatever epoch the server is in
+                gap |= !(sequence.follows(self.sequence) || (self.sequence == Sequence::default() && sequence.n == 1));
+                self.take(sequence, &text);
+            }
+            self.flush().await?;
+        }
+        self.behind = false;
+        if gap { self.reconcile().await } else { Ok(()) }
+    }
+
+    /// Brings the view to the truth.
+    pub(super) async fn reconcile(&mut self) -> Result<(), Error> {
+        let snapshot = self.store.snapshot(&self.spec.id).await;
+        let Some(snapshot) = self.tolerate(snapshot)? else {
+            self.behind = true;
+            return Ok(());
+        };
+        self.view.reload(&snapshot);
+        self.sequence = self.sequence.max(snapshot.sequence);
+        for group in self.view.differing(&snapshot) {
+            let added = snapshot.groups[group as usize].added;
+            for first in (0..added).step_by(RECORDS as usize) {
+                let records = self.store.records(&self.spec.id, group, first, RECORDS.min(added - first)).await;
+                for record in self.tolerate(records)?.unwrap_or_default() {
+                    self.pending.extend(self.view.record(group, &record));
+                }
+            }
+        }
+        self.flush().await
+    }
+
+    pub(super) async fn push(&mut self, changes: Vec<Change>) -> Result<(), Error> {
+        self.pending.extend(changes);
+        self.flush().await
+    }
+
+    /// Gives names to what changed, and tells. Whatever cannot be named now, because Redis is away, waits.
+    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let prepared = self.names.prepare(&self.pending).await;
+        if self.tolerate(prepared)?.is_none() {
+            return Ok(());
+        }
+        let details = self.names.details(&self.pending).await;
+        let Some(mut details) = self.tolerate(details)? else { return Ok(()) };
+        let mut lost: BTreeMap<String, u32> = BTreeMap::new();
+        for change in std::mem::take(&mut self.pending) {
+            if let Change::Back { lost: true, slot: Some(slot), .. } = &change {
+                *lost.entry(self.names.place(slot, 0).host).or_default() += 1;
+            }
+            let detail = match &change {
+                Change::Ended(end) | Change::Tried(end) => details.remove(&(end.fence, end.task)),
+                _ => None,
+            };
+            let fact = self.fact(change, detail);
+            self.tell(&fact)?;
+        }
+        for (host, n) in lost {
+            self.tell(&Fact::Note(format!(
+                "a worker on {host} died or was cut off: {n} of its tasks are handed out again"
+            )))?;
+        }
+        self.settle()
+    }
+
+    fn fact(&mut self, change: Change, detail: Option<Detail>) -> Fact {
+        match change {
+            Change::Added { group, count } => Fact::Added { group: self.names.group(group), count },
+            Change::Claimed { group, first, count, fence, number, slot } => {
+                self.note_claim(group, &slot.worker);
+                Fact::Claimed {
+                    group: self.names.group(group),
+                    first,
+                    count,
+                    fence,
+                    place: self.names.place(&slot, number),
+                }
+            }
+            Change::Ended(end) => {
+                let attempt = self.names.attempt(&end, detail, true);
+                if attempt.kind == GroupKind::Collect && attempt.outcome.is_failure() {
+                    self.evidence.collections.push(attempt.detail.exit);
+                }
+                if attempt.kind == GroupKind::Tests {
+                    self.lessons.learn(&attempt, end.first_in_slot);
+                }
+                Fact::Ended(attempt)
+            }
+            Change::Tried(end) => Fact::Tried(self.names.attempt(&end, detail, false)),
+            Change::Back { task, lost, fence, slot } => {
+                let place = slot.map(|slot| self.names.place(&slot, 0));
+                Fact::Back { group: self.names.group(task.0), id: self.names.id(task), lost, fence, place }
+            }
+            Change::Group { group, state, reason } => {
+                let (kind, tasks) = (self.spec.groups[group as usize].kind, self.view.groups[group as usize].added);
+                Fact::Group { group: self.names.group(group), kind, state, reason, tasks }
+            }
+            Change::Job { state, reason } => Fact::Job { state, reason },
+        }
+    }
+
+    fn note_claim(&mut self, group: u32, worker: &Arc<str>) {
+        self.first_claim.get_or_insert(self.start.elapsed());
+        let spec = &self.spec.groups[group as usize];
+        if let Some(target) = spec.collects {
+            self.loaded.insert((worker.clone(), target));
+        } else if spec.lanes.iter().any(|l| l.warm) {
+            self.loaded.insert((worker.clone(), group));
+        }
+    }
+
+    pub(super) fn output(&mut self, fence: u64, stream: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let place = self.view.slot_of(fence).map(|(slot, number)| self.names.place(&slot, number));
+        self.tell(&Fact::Output { place, error: stream == "e", bytes })
+    }
+}

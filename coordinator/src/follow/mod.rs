@@ -1,0 +1,16 @@
+//! The attached run: what a job's events mean (`view`), their names (`names`), the loop that follows it (`attached`),
+//! its end (`ending`, `verdict`).
+
+pub mod attached;
+pub mod change;
+pub mod ending;
+pub mod fit;
+pub mod intake;
+pub mod names;
+pub mod progress;
+pub mod signals;
+pub mod verdict;
+pub mod view;
+
+#[cfg(test)]
+mod view_tests;

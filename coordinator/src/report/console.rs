@@ -1,0 +1,365 @@
+//! The run on a console, after nextest's manner: a line for each thing worth a line, failures with their output as
+//! they come and once more at the end. On a terminal a bar stands below the lines; elsewhere a counter now and then.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_protocol::spec::{GroupKind, JobSpec};
+use remuda_store::HostReport;
+
+use super::bar::Bar;
+use super::summary::Summary;
+use super::text::{Colour, Style, count, indent, length, name, status_word, took};
+use super::{Attempt, Fact, Progress, Reporter, rerun};
+
+/// Failures that are repeated at the end; a log has the others.
+const REPEATED: usize = 200;
+/// How often the counter is printed where there is no terminal.
+const COUNTER_EVERY: Duration = Duration::from_secs(15);
+
+/// How it should look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// With colours.
+    pub colour: bool,
+    /// With a bar: it is a terminal.
+    pub bar: bool,
+    /// 0: failures; 1: passes too; 2: with their output.
+    pub verbosity: u8,
+}
+
+/// A console.
+pub struct Console<W: Write + Send> {
+    out: W,
+    echo: Option<Box<dyn Write + Send>>,
+    look: Look,
+    style: Style,
+    spec: Arc<JobSpec>,
+    many_groups: bool,
+    bar: Bar,
+    failures: Vec<String>,
+    not_repeated: usize,
+    counter_at: Duration,
+    phase: &'static str,
+}
+
+impl<W: Write + Send> Console<W> {
+    /// A console for a job.
+    pub fn new(out: W, look: Look, spec: Arc<JobSpec>) -> Self {
+        let many_groups = spec.groups.iter().filter(|g| g.kind != GroupKind::Collect).count() > 1;
+        let style = Style { colour: look.colour };
+        Self {
+            out,
+            echo: None,
+            look,
+            style,
+            spec,
+            many_groups,
+            bar: Bar::default(),
+            failures: Vec::new(),
+            not_repeated: 0,
+            counter_at: COUNTER_EVERY,
+            phase: "",
+        }
+    }
+
+    /// What tasks print goes on as they printed it: standard output to `echo`, errors to the console.
+    #[must_use]
+    pub fn echoing(mut self, echo: Box<dyn Write + Send>) -> Self {
+        self.echo = Some(echo);
+        self
+    }
+
+    /// A task's output once it has ended; `false` if output is not echoed.
+    fn echoed(&mut self, attempt: &Attempt) -> io::Result<bool> {
+        let Some(mut echo) = self.echo.take() else { return Ok(false) };
+        for (title, body) in &attempt.detail.sections {
+            if title == "stderr" {
+                self.say(body)?;
+            } else {
+                self.say("")?; // the bar must not stand where the output goes
+                echo.write_all(body.as_bytes())?;
+                echo.flush()?;
+            }
+        }
+        self.echo = Some(echo);
+        Ok(true)
+    }
+
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        if self.look.bar {
+            self.out.write_all(self.bar.erase().as_bytes())?;
+        }
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
+    fn line(&mut self, word: &str, colour: Colour, rest: &str) -> io::Result<()> {
+        let text = format!("{} {rest}\n", self.style.status(word, colour));
+        self.say(&text)
+    }
+
+    fn title(&self, group: &str, id: &str) -> String {
+        let id = name(id);
+        if self.many_groups { format!("{} {id}", self.style.paint(Colour::Cyan, group)) } else { id }
+    }
+
+    fn ended(&mut self, attempt: &Attempt) -> io::Result<()> {
+        if attempt.kind == GroupKind::Collect {
+            return if attempt.outcome.is_failure() { self.collection_failed(attempt) } else { Ok(()) };
+        }
+        if attempt.fence == 0 {
+            return Ok(()); // never ran: the summary counts it, and its group's line says why
+        }
+        let echoed = self.echoed(attempt)?;
+        let (word, colour) = status_word(attempt.outcome);
+        let title = format!("{} {}", took(attempt.us), self.title(&attempt.group, &attempt.id));
+        match attempt.outcome {
+            Outcome::Passed if attempt.is_flaky() => {
+                let word = format!("FLAKY {}/{}", attempt.number, attempt.of.max(attempt.number));
+                self.line(&word, Colour::Yellow, &title)?;
+            }
+            Outcome::Passed if self.look.verbosity == 0 => return Ok(()),
+            Outcome::Skipped | Outcome::Cancelled if self.look.verbosity == 0 => return Ok(()),
+            Outcome::Skipped => {
+                let why = attempt.why();
+                let title = if why.is_empty() { title } else { format!("{title} ({})", name(&why)) };
+                self.line(word, colour, &title)?;
+            }
+            Outcome::Passed | Outcome::Cancelled => self.line(word, colour, &title)?,
+            _ => {
+                self.line(word, colour, &title)?;
+                self.remember(attempt, word, &title);
+                return self.say(&output(attempt, echoed));
+            }
+        }
+        if self.look.verbosity >= 2 && !echoed { self.say(&output(attempt, false)) } else { Ok(()) }
+    }
+
+    fn tried(&mut self, attempt: &Attempt) -> io::Result<()> {
+        let (word, _) = status_word(attempt.outcome);
+        let title = format!(
+            "{} {} (attempt {}: {word})",
+            took(attempt.us),
+            self.title(&attempt.group, &attempt.id),
+            attempt.number
+        );
+        self.line("RETRY", Colour::Yellow, &title)?;
+        self.say(&output(attempt, false))
+    }
+
+    fn collection_failed(&mut self, attempt: &Attempt) -> io::Result<()> {
+        let group = attempt.group.strip_suffix("@collect").unwrap_or(&attempt.group).to_owned();
+        let title = format!("{} collecting {group}: {}", took(attempt.us), name(&attempt.why()));
+        self.line("ERROR", Colour::Red, &title)?;
+        // the framework's own words, as they are
+        let long = Some(attempt.detail.text.as_str()).filter(|text| text.trim() != attempt.detail.message.trim());
+        let text = long.into_iter().chain(attempt.detail.sections.iter().map(|s| s.1.as_str()));
+        let text: String = text.filter(|t| !t.trim().is_empty()).map(|t| format!("{}\n", t.trim_end())).collect();
+        self.say(&text)
+    }
+
+    fn remember(&mut self, attempt: &Attempt, word: &str, title: &str) {
+        if self.failures.len() >= REPEATED {
+            self.not_repeated += 1;
+            return;
+        }
+        let mut text = format!("{} {title}\n", self.style.status(word, Colour::Red));
+        let pad = " ".repeat(13);
+        let why = attempt.why();
+        if !why.is_empty() {
+            text.push_str(&format!("{pad}{}\n", name(&why)));
+        }
+        if let Some(line) = rerun::line(&self.spec, attempt.task.0, attempt.task.1, &attempt.id) {
+            text.push_str(&format!("{pad}{}\n", self.style.paint(Colour::Dim, &name(&line))));
+        }
+        self.failures.push(text);
+    }
+
+    fn group(&mut self, group: &str, kind: GroupKind, state: &str, reason: &str, tasks: u32) -> io::Result<()> {
+        let noun = if kind == GroupKind::Tests && self.is_collected(group) { "test" } else { "task" };
+        match (kind, state) {
+            (GroupKind::Tests, "sealed") if self.is_collected(group) => {
+                let named = if self.many_groups { format!("{group}: ") } else { String::new() };
+                self.line("Collected", Colour::Green, &format!("{named}{}", count(tasks.into(), noun)))
+            }
+            (GroupKind::Tests | GroupKind::Provision, "skipped" | "cancelled") if self.many_groups => {
+                self.line(&state.to_uppercase(), Colour::Yellow, &format!("{group}: {}", self.plain_reason(reason)))
+            }
+            (GroupKind::Provision, "succeeded") => self.line("Ready", Colour::Green, group),
+            (_, "failed") if !reason.is_empty() && self.many_groups => {
+                self.line("FAILED", Colour::Red, &format!("{group}: {}", self.plain_reason(reason)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_collected(&self, group: &str) -> bool {
+        self.spec.groups.iter().any(|g| g.name == format!("{group}@collect"))
+    }
+
+    /// Redis knows groups by number; people by name.
+    fn plain_reason(&self, reason: &str) -> String {
+        let Some(rest) = reason.strip_prefix("needs group ") else { return reason.to_owned() };
+        let Some((number, rest)) = rest.split_once(',') else { return reason.to_owned() };
+        let group = number.parse().ok().and_then(|n: usize| self.spec.groups.get(n)).map_or(number, |g| &g.name);
+        format!("needs {group},{rest}")
+    }
+
+    fn host(&mut self, report: &HostReport) -> io::Result<()> {
+        if !report.no_fork.is_empty() {
+            self.line(
+                "Note",
+                Colour::Yellow,
+                &format!("{}: a process for each slot instead of a fork: {}", report.host, report.no_fork),
+            )?;
+        }
+        for (fixture, text) in &report.late {
+            self.line(
+                "ERROR",
+                Colour::Red,
+                &format!("teardown of {fixture} failed after its last test had been reported"),
+            )?;
+            self.say(&indent(text))?;
+            if self.failures.len() < REPEATED {
+                self.failures.push(format!(
+                    "{} teardown of {fixture} on {}\n",
+                    self.style.status("ERROR", Colour::Red),
+                    report.host
+                ));
+            }
+        }
+        if report.summary.trim().is_empty() {
+            Ok(())
+        } else {
+            self.say(&format!("{}\n", report.summary.trim_end_matches('\n')))
+        }
+    }
+
+    fn finished(&mut self, summary: &Summary) -> io::Result<()> {
+        let rule = self.style.paint(Colour::Dim, "────────────");
+        let mut text = format!("{rule}\n");
+        let colour = if summary.is_good() { Colour::Green } else { Colour::Red };
+        text.push_str(&format!("{} {} {}\n", self.style.status("Summary", colour), summary.took(), summary.sentence()));
+        for failure in std::mem::take(&mut self.failures) {
+            text.push_str(&failure);
+        }
+        if self.not_repeated > 0 {
+            text.push_str(&format!("{:>12} and {} more\n", "…", self.not_repeated));
+        }
+        if !summary.because.is_empty() {
+            text.push_str(&format!("{} {}\n", self.style.status("Ended", Colour::Yellow), summary.because));
+        }
+        if !summary.log.is_empty() {
+            text.push_str(&format!("{} {}\n", self.style.status("Log", Colour::Dim), summary.log));
+        }
+        self.say(&text)
+    }
+
+    fn counter(&mut self, now: &Progress) -> io::Result<()> {
+        if now.elapsed < self.counter_at {
+            return Ok(());
+        }
+        self.counter_at = now.elapsed + COUNTER_EVERY;
+        self.line(now.phase, Colour::Cyan, &format!("[ {} ] {}", length(now.elapsed), counter_text(now)))
+    }
+}
+
+/// `120/540 done, 1 failed, 4 running, ETA 42.0s`.
+#[must_use]
+pub fn counter_text(now: &Progress) -> String {
+    let more = if now.complete { "" } else { "+" };
+    let mut text = format!("{}/{}{more} done", now.done, now.total);
+    if now.failed > 0 {
+        text.push_str(&format!(", {} failed", now.failed));
+    }
+    if !now.running.is_empty() {
+        text.push_str(&format!(", {} running", now.running.len()));
+    }
+    if let Some(eta) = now.eta {
+        text.push_str(&format!(", ETA {}", length(eta)));
+    }
+    if !now.waiting.is_empty() {
+        text.push_str(&format!("; waiting: {}", now.waiting));
+    }
+    text
+}
+
+/// What an attempt left behind, indented; without what it printed if that was `echoed`.
+fn output(attempt: &Attempt, echoed: bool) -> String {
+    let detail: &Detail = &attempt.detail;
+    let mut text = String::new();
+    let long = if detail.text.trim().is_empty() { &detail.message } else { &detail.text };
+    text.push_str(&indent(long));
+    if long.trim().is_empty() && attempt.outcome != Outcome::Passed {
+        text.push_str(&indent(&attempt.why()));
+    }
+    for (name, outcome, why) in &detail.subtests {
+        text.push_str(&indent(&format!("subtest {name}: {outcome} {why}")));
+    }
+    for (title, body) in detail.sections.iter().filter(|s| !echoed && !s.1.trim().is_empty()) {
+        text.push_str(&format!("  {title} ---\n{}", indent(body)));
+    }
+    if detail.dropped_bytes > 0 {
+        text.push_str(&format!("    … {} bytes of output were not kept\n", detail.dropped_bytes));
+    }
+    if attempt.dropped {
+        text.push_str("    … its output was not kept: the job's budget for output is used up\n");
+    }
+    text
+}
+
+impl<W: Write + Send> Reporter for Console<W> {
+    fn fact(&mut self, fact: &Fact, _at: Duration) -> io::Result<()> {
+        match fact {
+            Fact::Began { job, name: title, redis, slots } => {
+                let slots = slots.map(|n| format!("{} on ", count(n.into(), "slot"))).unwrap_or_default();
+                self.line(
+                    "Remuda",
+                    Colour::Green,
+                    &format!("{} ({slots}{redis}, job {})", name(title), &job[..8.min(job.len())]),
+                )
+            }
+            Fact::Tried(attempt) => self.tried(attempt),
+            Fact::Ended(attempt) => self.ended(attempt),
+            Fact::Group { group, kind, state, reason, tasks } => self.group(group, *kind, state, reason, *tasks),
+            Fact::Slow { group, id, age } => {
+                let title = format!("[>{:>7}] {}", length(*age), self.title(group, id));
+                self.line("SLOW", Colour::Yellow, &title)
+            }
+            Fact::Output { place, bytes, .. } => {
+                let label = place.as_ref().map(|p| format!("{} | ", p.label())).unwrap_or_default();
+                let text: String =
+                    String::from_utf8_lossy(bytes).lines().map(|line| format!("{label}{line}\n")).collect();
+                self.say(&text)
+            }
+            Fact::Host(report) => self.host(report),
+            Fact::Note(text) => self.line("Note", Colour::Yellow, text),
+            Fact::Finished(summary) => self.finished(summary),
+            Fact::Added { .. } | Fact::Claimed { .. } | Fact::Back { .. } | Fact::Job { .. } => Ok(()),
+        }
+    }
+
+    fn leave(&mut self) {
+        let _ = self.say("");
+    }
+
+    fn progress(&mut self, now: &Progress) -> io::Result<()> {
+        if self.look.bar {
+            let text = self.bar.draw(now, self.style);
+            self.out.write_all(text.as_bytes())?;
+            return self.out.flush();
+        }
+        if now.phase != self.phase && !now.waiting.is_empty() {
+            self.counter_at = now.elapsed; // why nothing happens is worth a line at once
+        }
+        self.phase = now.phase;
+        self.counter(now)
+    }
+}
+
+#[cfg(test)]
+#[path = "console_tests.rs"]
+mod tests;

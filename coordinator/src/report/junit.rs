@@ -1,0 +1,261 @@
+//! `--junit`: JUnit XML. One suite a group; the final result of each test, earlier attempts as reruns or flaky
+//! failures; characters that XML cannot hold are taken out. Written once, at the end, beside the file and moved over.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset};
+use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use remuda_protocol::outcome::Outcome;
+use remuda_protocol::spec::GroupKind;
+
+use super::{Attempt, Fact, Reporter};
+use crate::follow::view::TaskKey;
+
+/// The report being made.
+pub struct Junit {
+    path: PathBuf,
+    name: String,
+    start: DateTime<FixedOffset>,
+    results: BTreeMap<TaskKey, Attempt>,
+    tries: BTreeMap<TaskKey, Vec<Attempt>>,
+    late: Vec<(String, String, String)>,
+}
+
+impl Junit {
+    /// A report that will be written to `path`.
+    #[must_use]
+    pub fn new(path: PathBuf, name: String, start: DateTime<FixedOffset>) -> Self {
+        Self { path, name, start, results: BTreeMap::new(), tries: BTreeMap::new(), late: Vec::new() }
+    }
+
+    fn render(&self, wall: Duration) -> Result<String, quick_junit::SerializeError> {
+        let mut report = Report::new(self.name.as_str());
+        report.set_timestamp(self.start).set_time(wall);
+        let mut suites: BTreeMap<u32, TestSuite> = BTreeMap::new();
+        for (key, attempt) in &self.results {
+            let suite = suites.entry(key.0).or_insert_with(|| {
+                let mut suite = TestSuite::new(&*attempt.group);
+                suite.set_timestamp(self.start);
+                suite
+            });
+            let earlier = self.tries.get(key).map_or(&[][..], Vec::as_slice);
+            suite.add_test_case(case(attempt, earlier));
+        }
+        report.add_test_suites(suites.into_values());
+        if !self.late.is_empty() {
+            let mut suite = TestSuite::new("late teardown");
+            for (host, fixture, text) in &self.late {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+                status.set_message(format!("teardown of {fixture} failed on {host}")).set_description(text.as_str());
+                let mut case = TestCase::new(fixture.as_str(), status);
+                case.set_classname("teardown");
+                suite.add_test_case(case);
+            }
+            report.add_test_suite(suite);
+        }
+        report.to_string()
+    }
+
+    fn write(&self, wall: Duration) -> io::Result<()> {
+        let text = self.render(wall).map_err(io::Error::other)?;
+        if let Some(folder) = self.path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(format!(".{}.tmp", std::process::id()));
+        std::fs::write(&beside, text)?;
+        std::fs::rename(&beside, &self.path)
+    }
+}
+
+fn kind(outcome: Outcome) -> Option<NonSuccessKind> {
+    match outcome {
+        Outcome::Failed => Some(NonSuccessKind::Failure),
+        Outcome::Errored | Outcome::TimedOut | Outcome::Lost => Some(NonSuccessKind::Error),
+        Outcome::Passed | Outcome::Skipped | Outcome::Cancelled => None,
+    }
+}
+
+fn time(attempt: &Attempt) -> Duration {
+    Duration::from_micros(attempt.us)
+}
+
+/// `path/to/test_x.py::Class::test[a::b]` as pytest writes it: class name `path.to.test_x.Class`, name `test[a::b]`.
+fn split_id(id: &str) -> (String, &str) {
+    let plain = id.find('[').unwrap_or(id.len());
+    let Some(at) = id[..plain].rfind("::") else { return (String::new(), id) };
+    let mut parts = id[..at].split("::");
+    let file = parts.next().unwrap_or_default();
+    let module = file.strip_suffix(".py").unwrap_or(file).replace('/', ".");
+    (std::iter::once(module.as_str()).chain(parts).collect::<Vec<_>>().join("."), &id[at + 2..])
+}
+
+fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
+    let mut status = match (attempt.outcome, kind(attempt.outcome)) {
+        (Outcome::Passed, _) => TestCaseStatus::success(),
+        (_, Some(kind)) => {
+            let mut status = TestCaseStatus::non_success(kind);
+            status
+                .set_message(attempt.why())
+                .set_type(attempt.outcome.word())
+                .set_description(attempt.detail.text.as_str());
+            status
+        }
+        _ => {
+            let mut status = TestCaseStatus::skipped();
+            let word = if attempt.outcome == Outcome::Cancelled { "not finished" } else { attempt.outcome.word() };
+            status
+                .set_message(Some(attempt.why()).filter(|why| !why.is_empty()).unwrap_or_else(|| word.into()))
+                .set_type(word);
+            status
+        }
+    };
+    if !matches!(attempt.outcome, Outcome::Skipped | Outcome::Cancelled) {
+        let known = earlier.iter().filter_map(|a| Some(rerun(a, kind(a.outcome)?)));
+        if attempt.outcome != Outcome::Passed {
+            status.set_rerun_kind(FlakyOrRerun::Rerun);
+        }
+        status.add_reruns(known);
+    }
+    let (class, name) = split_id(&attempt.id);
+    let mut case = TestCase::new(name, status);
+    case.set_classname(if class.is_empty() { attempt.group.to_string() } else { class }).set_time(time(attempt));
+    if let Some((file, _)) = attempt.id.split_once("::") {
+        case.extra.insert("file".into(), file.into());
+    }
+    if let Some(place) = &attempt.place {
+        case.add_property(Property::new("worker", place.host.as_str()));
+        case.add_property(Property::new("slot", place.number.to_string()));
+    }
+    if attempt.number > 1 {
+        case.add_property(Property::new("attempt", attempt.number.to_string()));
+    }
+    case.add_properties(attempt.detail.properties.iter().map(|(k, v)| Property::new(k.as_str(), v.as_str())));
+    let (out, err) = streams(attempt);
+    if !out.is_empty() {
+        case.set_system_out(out);
+    }
+    if !err.is_empty() {
+        case.set_system_err(err);
+    }
+    case
+}
+
+fn rerun(attempt: &Attempt, kind: NonSuccessKind) -> TestRerun {
+    let mut rerun = TestRerun::new(kind);
+    rerun
+        .set_time(time(attempt))
+        .set_message(attempt.why())
+        .set_type(attempt.outcome.word())
+        .set_stack_trace(attempt.detail.text.as_str());
+    let (out, err) = streams(attempt);
+    if !out.is_empty() {
+        rerun.set_system_out(out);
+    }
+    if !err.is_empty() {
+        rerun.set_system_err(err);
+    }
+    rerun
+}
+
+/// Output for `system-out` and for `system-err`.
+fn streams(attempt: &Attempt) -> (String, String) {
+    let (mut out, mut err) = (String::new(), String::new());
+    for (title, body) in &attempt.detail.sections {
+        if title.contains("stderr") {
+            err.push_str(body);
+        } else if title == "stdout" {
+            out.push_str(body);
+        } else {
+            out.push_str(&format!("--- {title} ---\n{body}"));
+        }
+    }
+    (out, err)
+}
+
+impl Reporter for Junit {
+    fn fact(&mut self, fact: &Fact, at: Duration) -> io::Result<()> {
+        match fact {
+            Fact::Tried(attempt) => self.tries.entry(attempt.task).or_default().push(attempt.clone()),
+            // a collection that worked is no test; one that failed is an error of its own
+            Fact::Ended(attempt) if attempt.kind != GroupKind::Collect || attempt.outcome != Outcome::Passed => {
+                self.results.insert(attempt.task, attempt.clone());
+            }
+            Fact::Host(report) => {
+                self.late.extend(
+                    report.late.iter().map(|(fixture, text)| (report.host.clone(), fixture.clone(), text.clone())),
+                );
+            }
+            Fact::Finished(_) => self.write(at)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{attempt, failed};
+
+    fn xml(facts: Vec<Fact>) -> String {
+        let mut junit = Junit::new("x".into(), "run".into(), DateTime::UNIX_EPOCH.fixed_offset());
+        for fact in facts {
+            junit.fact(&fact, Duration::ZERO).unwrap();
+        }
+        junit.render(Duration::from_secs(1)).unwrap()
+    }
+
+    #[test]
+    fn names_are_split_as_pytest_does() {
+        assert_eq!(split_id("tests/a/test_x.py::Klass::test[a::b/c]"), ("tests.a.test_x.Klass".into(), "test[a::b/c]"));
+        assert_eq!(split_id("make check"), (String::new(), "make check"));
+    }
+
+    #[test]
+    fn a_flaky_test_passes_and_shows_its_failed_attempt() {
+        let passed = Attempt { number: 2, earlier: vec![Outcome::Failed], ..attempt("t.py::test", Outcome::Passed) };
+        let text = xml(vec![Fact::Tried(failed("t.py::test")), Fact::Ended(passed)]);
+        assert!(text.contains("<flakyFailure") && text.contains("assert 1 == 2"), "{text}");
+        assert!(text.contains(r#"failures="0""#) && text.contains(r#"errors="0""#), "{text}");
+    }
+
+    #[test]
+    fn a_failed_test_shows_earlier_attempts_as_reruns() {
+        let last = Attempt { number: 2, earlier: vec![Outcome::Failed], ..failed("t.py::test") };
+        let text = xml(vec![Fact::Tried(failed("t.py::test")), Fact::Ended(last)]);
+        assert!(text.contains("<rerunFailure") && text.contains("<failure message=\"assert 1 == 2\""), "{text}");
+        assert!(text.contains(r#"file="t.py""#) && text.contains(r#"<property name="slot" value="2"/>"#), "{text}");
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_taken_out() {
+        let mut bad = failed("t.py::test[\u{0}\u{1b}\u{fffe}]");
+        bad.detail.text = "a\u{8}b\u{1b}[31mred\u{1b}[0m".into();
+        let text = xml(vec![Fact::Ended(bad)]);
+        let illegal = |c: char| (c < ' ' && !"\n\t\r".contains(c)) || c == '\u{fffe}';
+        assert!(!text.contains(illegal) && !text.contains("&#"), "{text:?}");
+        assert!(text.contains("abred"), "{text}");
+    }
+
+    #[test]
+    fn a_test_that_ends_twice_is_there_once() {
+        let text = xml(vec![Fact::Ended(attempt("t.py::test", Outcome::Passed)), Fact::Ended(failed("t.py::test"))]);
+        assert_eq!(text.matches("<testcase").count(), 1);
+        assert!(text.contains("<failure"), "{text}");
+    }
+
+    #[test]
+    fn the_file_is_complete_or_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out/junit.xml");
+        let mut junit = Junit::new(path.clone(), "run".into(), DateTime::UNIX_EPOCH.fixed_offset());
+        junit.fact(&Fact::Ended(failed("t.py::test")), Duration::ZERO).unwrap();
+        assert!(!path.exists());
+        junit.fact(&Fact::Finished(Default::default()), Duration::ZERO).unwrap();
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,201 @@
+//! A folder of its own for each test, the program in it, and a private farm where one is needed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// A folder with the program's state, temporary files and work in it.
+pub(crate) struct Ranch {
+    dir: tempfile::TempDir,
+}
+
+/// What a run left to see.
+pub(crate) struct Seen {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Seen {
+    fn new(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Asserts the exit code, showing everything if it is another.
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    /// Asserts that all of these are on the console.
+    pub(crate) fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` is not in:\n{}", self.err);
+        }
+        self
+    }
+}
+
+impl Ranch {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("r").tempdir_in("/tmp").unwrap();
+        for part in ["tmp", "work", "state"] {
+            std::fs::create_dir(dir.path().join(part)).unwrap();
+        }
+        Self { dir }
+    }
+
+    pub(crate) fn work(&self) -> PathBuf {
+        self.dir.path().join("work")
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.work().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The program with arguments, in the folder, without the caller's settings.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remuda"));
+        command.args(args).current_dir(self.work()).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REMUDA_")) {
+            command.env_remove(name);
+        }
+        let at = |part: &str| self.dir.path().join(part);
+        command
+            .env("TMPDIR", at("tmp"))
+            .env("XDG_STATE_HOME", at("state"))
+            .env("HOME", self.dir.path())
+            .env_remove("XDG_CONFIG_HOME");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Seen {
+        Seen::new(self.command(args).output().unwrap())
+    }
+
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &[u8]) -> Seen {
+        let mut child =
+            self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let seen = Seen::new(child.wait_with_output().unwrap());
+        writer.join().unwrap();
+        seen
+    }
+
+    /// Starts a run whose facts can be waited for.
+    pub(crate) fn start(&self, args: &[&str]) -> Live {
+        let mut child =
+            self.command(args).env("REMUDA_EVENTS", "-").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let facts = BufReader::new(child.stdout.take().unwrap());
+        Live { child, facts }
+    }
+
+    /// Nothing that a run made for its own use is left.
+    pub(crate) fn is_clean(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.dir.path().join("tmp")).unwrap().map(|e| e.unwrap().path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// A run that goes on.
+pub(crate) struct Live {
+    child: Child,
+    facts: BufReader<std::process::ChildStdout>,
+}
+
+impl Live {
+    /// The next fact of a kind.
+    pub(crate) fn wait_for(&mut self, event: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            assert!(self.facts.read_line(&mut line).unwrap() > 0, "the run ended without `{event}`");
+            let fact: Value = serde_json::from_str(&line).unwrap();
+            if fact["event"] == event {
+                return fact;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    pub(crate) fn end(mut self) -> ExitStatus {
+        std::io::copy(&mut self.facts, &mut std::io::sink()).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+/// Facts that `--events FILE` wrote.
+pub(crate) fn facts(path: &Path) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Those of a kind.
+pub(crate) fn of<'a>(facts: &'a [Value], event: &str) -> Vec<&'a Value> {
+    facts.iter().filter(|fact| fact["event"] == event).collect()
+}
+
+/// A Redis on TCP, killed at the end.
+pub(crate) struct Farm {
+    child: Child,
+    worker: Option<Child>,
+    pub(crate) port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Farm {
+    pub(crate) fn start(more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+            .arg(dir.path())
+            .args(more);
+        let child = command.stdout(Stdio::null()).spawn().unwrap();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::yield_now();
+        }
+        Self { child, worker: None, port, _dir: dir }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts a worker on it.
+    pub(crate) fn with_worker(mut self, ranch: &Ranch, args: &[&str]) -> Self {
+        let mut all = vec!["worker", "--redis"];
+        let url = self.url();
+        all.push(&url);
+        all.extend(args);
+        let state = tempfile::tempdir_in(ranch.work()).unwrap().keep();
+        self.worker =
+            Some(ranch.command(&all).env("REMUDA_WORKER_STATE", state).stderr(Stdio::null()).spawn().unwrap());
+        self
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        for child in self.worker.iter_mut().chain([&mut self.child]) {
+            let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
+            let _ = child.wait();
+        }
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}

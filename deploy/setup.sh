@@ -1,0 +1,45 @@
+#!/bin/sh
+# Installs what Remuda and its tests need on Debian or Ubuntu: a Redis server, Python, a compiler, cargo-nextest, and
+# the frameworks that the tests run, in target/venv. Repeating it is cheap.
+set -eu
+cd "$(dirname "$0")/.."
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
+    echo "setup: root or sudo is needed to install: $*" >&2
+    exit 1
+  fi
+}
+
+missing=
+need() { command -v "$1" >/dev/null || missing="$missing $2"; }
+command -v valkey-server >/dev/null || need redis-server redis-server
+need cc build-essential
+need flock util-linux
+need python3 python3
+if command -v python3 >/dev/null; then python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"; else missing="$missing python3-venv"; fi
+if [ -n "$missing" ]; then
+  if ! command -v apt-get >/dev/null; then
+    echo "setup: please install:$missing" >&2
+    exit 1
+  fi
+  echo "setup: installing$missing"
+  as_root apt-get update -qq
+  # shellcheck disable=SC2086
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+if ! cargo nextest --version >/dev/null 2>&1; then
+  echo "setup: building cargo-nextest (once, some minutes)"
+  cargo install --locked cargo-nextest
+fi
+
+mkdir -p target
+stamp=target/venv/.requirements
+if ! cmp -s e2e/requirements.txt "$stamp"; then
+  echo "setup: preparing target/venv"
+  rm -rf target/venv
+  python3 -m venv target/venv
+  target/venv/bin/pip install --quiet --disable-pip-version-check -r e2e/requirements.txt
+  cp e2e/requirements.txt "$stamp"
+fi

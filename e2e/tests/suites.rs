@@ -1,0 +1,130 @@
+//! pytest suites on a real fleet: collected once, forked, every test one truthful result.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use remuda_e2e::fleet::Fleet;
+use remuda_e2e::processes::python;
+use remuda_e2e::support::group;
+use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_protocol::spec::{Adapter, GroupBy, GroupKind, Isolation, JobSpec, LaneSpec};
+
+fn suite(fleet: &Fleet, id: &str, args: &[&str], isolation: Isolation) -> JobSpec {
+    let adapter = Adapter::Pytest {
+        program: vec![python().to_string_lossy().into_owned(), "-m".into(), "pytest".into()],
+        args: args.iter().map(ToString::to_string).collect(),
+        isolation,
+        group_by: GroupBy::Test,
+    };
+    let mut tests = group("suite", &[]);
+    tests.adapter = adapter.clone();
+    tests.lanes = vec![LaneSpec { warm: true, ..LaneSpec::default() }];
+    let mut collect = group("suite@collect", &[]);
+    collect.adapter = adapter;
+    collect.kind = GroupKind::Collect;
+    collect.collects = Some(0);
+    fleet.job(id, vec![tests, collect])
+}
+
+async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, BTreeMap<String, (Outcome, Detail)>) {
+    fleet.store.open(spec, "tester", 3_600_000).await.unwrap();
+    fleet.store.add(&spec.id, 1, 0, 0, &["collect".to_owned()], &[remuda_store::Entry { lane: 1, first: 0, count: 1, us: -1, cost: -1, whole: false, more: false }]).await.unwrap();
+    fleet.store.seal(&spec.id, 1, 0, 1).await.unwrap();
+    fleet.store.seal_job(&spec.id).await.unwrap();
+    let end = fleet.end_of(&spec.id, 60).await;
+    let n = end.groups[0].added;
+    let ids = fleet.store.ids(&spec.id, 0, 0, n).await.unwrap();
+    let records = fleet.store.records(&spec.id, 0, 0, n).await.unwrap();
+    let attempts: Vec<_> = records.iter().map(|r| (0, r.task, r.fence)).collect();
+    let details = if attempts.is_empty() { vec![] } else { fleet.store.details(&spec.id, &attempts).await.unwrap() };
+    let found = records.iter().zip(details).map(|(r, d)| (ids[r.task as usize].clone(), (r.outcome.unwrap(), d.unwrap_or_default()))).collect();
+    (end.state, found)
+}
+
+const MIXED: &str = r#"
+import os, pytest, time
+
+def test_passes(): pass
+def test_fails(): assert 1 == 2
+@pytest.fixture
+def broken(): raise RuntimeError("no set-up")
+def test_errors(broken): pass
+@pytest.mark.skip(reason="not today")
+def test_skipped(): pass
+@pytest.mark.xfail
+def test_xfails(): assert 0
+def test_exits(): os._exit(3)
+def test_segfaults():
+    os.kill(os.getpid(), 11)
+def test_after(): pass
+@pytest.mark.parametrize("x", ["a b", "c::d", "ü", "new\nline"])
+def test_ids(x): pass
+"#;
+
+#[tokio::test]
+async fn every_kind_of_test_gets_its_own_truthful_result() {
+    let mut fleet = Fleet::start(&[]).await;
+    fleet.worker(2, &[]);
+    std::fs::write(fleet.path().join("test_mixed.py"), MIXED).unwrap();
+    let spec = suite(&fleet, "j1", &["-p", "no:cacheprovider"], Isolation::Slot);
+    let (state, found) = run(&fleet, &spec).await;
+    assert_eq!(state, "failed");
+    let outcome = |name: &str| found.get(&format!("test_mixed.py::{name}")).unwrap_or_else(|| panic!("{name} in {:?}; workers said {}", found.keys(), fleet.log())).0;
+    let expected = [
+        ("test_passes", Outcome::Passed),
+        ("test_fails", Outcome::Failed),
+        ("test_errors", Outcome::Errored),
+        ("test_skipped", Outcome::Skipped),
+        ("test_xfails", Outcome::Skipped),
+        ("test_exits", Outcome::Errored),
+        ("test_segfaults", Outcome::Errored),
+        ("test_after", Outcome::Passed),
+        ("test_ids[a b]", Outcome::Passed),
+        ("test_ids[c::d]", Outcome::Passed),
+    ];
+    for (name, wanted) in expected {
+        assert_eq!(outcome(name), wanted, "{name}: {:?}", found.get(&format!("test_mixed.py::{name}")));
+    }
+    assert_eq!(found.len(), 12);
+    let message = |name: &str| found[&format!("test_mixed.py::{name}")].1.message.clone();
+    assert_eq!(message("test_exits"), "the test ended its process: exit code 3");
+    assert_eq!(message("test_segfaults"), "the test ended its process: killed by SIGSEGV");
+    assert!(message("test_fails").contains("assert 1 == 2"), "{}", message("test_fails"));
+}
+
+#[tokio::test]
+async fn isolation_per_test_gives_the_same_results() {
+    let mut fleet = Fleet::start(&[]).await;
+    fleet.worker(2, &[]);
+    std::fs::write(fleet.path().join("test_mixed.py"), MIXED).unwrap();
+    let spec = suite(&fleet, "j1", &["-p", "no:cacheprovider"], Isolation::Test);
+    let (state, found) = run(&fleet, &spec).await;
+    assert_eq!((state.as_str(), found.len()), ("failed", 12));
+    let count = |o: Outcome| found.values().filter(|f| f.0 == o).count();
+    assert_eq!((count(Outcome::Passed), count(Outcome::Failed), count(Outcome::Errored), count(Outcome::Skipped)), (6, 1, 3, 2));
+}
+
+#[tokio::test]
+async fn a_collection_error_is_the_frameworks_own_traceback() {
+    let mut fleet = Fleet::start(&[]).await;
+    fleet.worker(1, &[]);
+    std::fs::write(fleet.path().join("test_broken.py"), "import no_such_module_here\n").unwrap();
+    let spec = suite(&fleet, "j1", &[], Isolation::Slot);
+    let (state, _) = run(&fleet, &spec).await;
+    assert_eq!(state, "failed");
+    let record = fleet.store.records("j1", 1, 0, 1).await.unwrap().remove(0);
+    let detail = fleet.store.details("j1", &[(1, 0, record.fence)]).await.unwrap().remove(0).unwrap();
+    assert!(detail.text.contains("no_such_module_here"), "{detail:?}");
+}
+
+#[tokio::test]
+async fn a_test_that_hangs_is_killed_alone() {
+    let mut fleet = Fleet::start(&[]).await;
+    fleet.worker(1, &[]);
+    std::fs::write(fleet.path().join("test_hang.py"), "import time\ndef test_a(): pass\ndef test_hangs(): time.sleep(1000)\ndef test_b(): pass\n").unwrap();
+    let mut spec = suite(&fleet, "j1", &[], Isolation::Slot);
+    spec.groups[0].timeout_ms = Some(700);
+    let (_, found) = run(&fleet, &spec).await;eprintln!("{}",fleet.log());
+    let outcomes: Vec<_> = found.values().map(|f| f.0).collect();
+    assert_eq!(outcomes, [Outcome::Passed, Outcome::Passed, Outcome::TimedOut], "{found:?}");
+}

@@ -1,0 +1,173 @@
+//! The `command` adapter: one process for each item; its exit code is the verdict.
+
+use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_protocol::spec::Template;
+
+use crate::warden::{Exited, Reason, Stream};
+
+/// Most text of one stream in a detail, bytes; beyond it the middle is cut.
+const STREAM_BYTES: usize = 128 * 1024;
+
+/// The command line of one item; `index` is the task's number.
+#[must_use]
+pub fn argv(template: &Template, item: &str, index: u32) -> Vec<String> {
+    match template {
+        Template::Argv(words) => words.iter().map(|w| fill(w, item, index, false)).collect(),
+        Template::Shell(line) => vec!["/bin/sh".into(), "-c".into(), fill(line, item, index, true)],
+    }
+}
+
+/// Replaces `{}` `{item}` `{.}` `{/}` `{#}` `{index}`; an item is data and never a piece of shell.
+fn fill(text: &str, item: &str, index: u32, shell: bool) -> String {
+    let quote = |s: &str| if shell { shell_quote(s) } else { s.to_owned() };
+    let mut out = String::with_capacity(text.len() + item.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        out.push_str(&rest[..open]);
+        let tail = &rest[open..];
+        let known = [
+            ("{}", item.to_owned()),
+            ("{item}", item.to_owned()),
+            ("{.}", without_extension(item).to_owned()),
+            ("{/}", base_name(item).to_owned()),
+            ("{#}", (index + 1).to_string()),
+            ("{index}", index.to_string()),
+        ];
+        match known.iter().find(|(name, _)| tail.starts_with(name)) {
+            Some((name, value)) => {
+                out.push_str(&quote(value));
+                rest = &tail[name.len()..];
+            }
+            None => {
+                out.push('{');
+                rest = &tail[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn without_extension(item: &str) -> &str {
+    let name_at = item.rfind('/').map_or(0, |i| i + 1);
+    match item[name_at..].rfind('.') {
+        Some(dot) if dot > 0 => &item[..name_at + dot],
+        _ => item,
+    }
+}
+
+fn base_name(item: &str) -> &str {
+    item.rsplit('/').next().unwrap_or(item)
+}
+
+/// One word for a POSIX shell, whatever is in it.
+#[must_use]
+pub fn shell_quote(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// The verdict on a command that ended; `None`: it was given back, not judged.
+#[must_use]
+pub fn judge(exited: &Exited) -> (Option<Outcome>, Detail) {
+    let mut detail = Detail { exit: exited.code, signal: exited.signal, dropped_bytes: exited.dropped_bytes, ..output(exited) };
+    let outcome = match exited.reason {
+        Reason::Exit => match (exited.code, exited.signal) {
+            (Some(0), _) => Outcome::Passed,
+            (Some(code), _) => {
+                detail.message = format!("exit code {code}");
+                Outcome::Failed
+            }
+            (None, signal) => {
+                detail.message = format!("killed by {}", signal_name(signal.unwrap_or(0)));
+                Outcome::Failed
+            }
+        },
+        Reason::Timeout => {
+            detail.message = format!("killed at its timeout after {:.1} s", Seconds(exited.wall_us));
+            Outcome::TimedOut
+        }
+        Reason::Spawn => {
+            detail.message = exited.error.clone().unwrap_or_else(|| "the command could not be started".to_owned());
+            Outcome::Errored
+        }
+        Reason::Killed | Reason::Lease => return (None, detail),
+    };
+    if exited.strays > 0 && outcome != Outcome::Passed {
+        detail.reason = format!("{} processes that it left behind were killed", exited.strays);
+    }
+    (Some(outcome), detail)
+}
+
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (self.0 as f64 / 1e6).fmt(f)
+    }
+}
+
+/// A signal's name.
+#[must_use]
+pub fn signal_name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |s| s.as_str().to_owned())
+}
+
+fn output(exited: &Exited) -> Detail {
+    let (mut out, mut err, mut at) = (Vec::new(), Vec::new(), 0_usize);
+    for piece in &exited.pieces {
+        let len = usize::try_from(piece.len).unwrap_or(usize::MAX);
+        if piece.stream == Stream::Dropped {
+            let note = format!("\n[... {len} bytes dropped ...]\n");
+            (if err.is_empty() { &mut out } else { &mut err }).extend_from_slice(note.as_bytes());
+            continue;
+        }
+        let end = at.saturating_add(len).min(exited.output.len());
+        let bytes = &exited.output[at..end];
+        (if piece.stream == Stream::Out { &mut out } else { &mut err }).extend_from_slice(bytes);
+        at = end;
+    }
+    let mut sections = Vec::new();
+    for (name, bytes) in [("stdout", out), ("stderr", err)] {
+        if !bytes.is_empty() {
+            sections.push((name.to_owned(), clipped(&bytes)));
+        }
+    }
+    Detail { sections, ..Detail::default() }
+}
+
+/// Text of at most [`STREAM_BYTES`], the middle cut out; bytes that are not UTF-8 are shown as such.
+#[must_use]
+pub fn clipped(bytes: &[u8]) -> String {
+    if bytes.len() <= STREAM_BYTES {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    let half = STREAM_BYTES / 2;
+    let (head, tail) = (&bytes[..half], &bytes[bytes.len() - half..]);
+    let cut = bytes.len() - STREAM_BYTES;
+    format!("{}\n[... {cut} bytes cut ...]\n{}", String::from_utf8_lossy(head), String::from_utf8_lossy(tail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_one_word_of_argv() {
+        let template = Template::Argv(vec!["echo".into(), "{}".into(), "{/}".into(), "n={#}".into()]);
+        assert_eq!(argv(&template, "a b/c;d.txt", 4), ["echo", "a b/c;d.txt", "c;d.txt", "n=5"]);
+    }
+
+    #[test]
+    fn an_item_is_quoted_in_a_shell_line() {
+        let template = Template::Shell("cat {} | wc -l > {.}.n".into());
+        assert_eq!(argv(&template, "it's.txt", 0)[2], r"cat 'it'\''s.txt' | wc -l > 'it'\''s'.n");
+    }
+
+    #[test]
+    fn braces_of_the_shell_stay() {
+        let template = Template::Shell("f() { echo {} ${X}; }".into());
+        assert_eq!(argv(&template, "x", 0)[2], "f() { echo x ${X}; }");
+    }
+}

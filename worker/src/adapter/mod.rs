@@ -1,0 +1,4 @@
+//! What knows a framework: spec → command line, output → result. Pure; only `warden` starts processes.
+
+pub mod command;
+pub mod pytest;

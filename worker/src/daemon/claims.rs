@@ -1,0 +1,313 @@
+//! The daemon's talk with the store: results out, claims in, one call at a time; repeated until it is answered.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_store::{NextCall, NextReply, StoreError, TaskResult, Verdict, Want};
+use uuid::Uuid;
+
+use super::inbox::Message;
+use super::slots::{Abort, Assignment};
+use super::{Daemon, WorkerError};
+use crate::heartbeat::{Held, Pulse};
+use crate::warden::boottime_now_ms;
+
+/// Results wait so long for company while every slot is busy.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// So many results are sent at once at most, and so many claimed.
+const BATCH: usize = 100;
+/// About how much work a claim should cover.
+const BUDGET_US: u64 = 200_000;
+/// Confirmed results are kept so long, in case the server forgets its last second.
+const KEEP: Duration = Duration::from_secs(5);
+/// An idle daemon asks again after this time even if no bell rang.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// What goes to the store, and when to ask next.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: VecDeque<(Instant, TaskResult)>,
+    confirmed: VecDeque<(Instant, TaskResult)>,
+    in_flight: bool,
+    rung: bool,
+    next_look: Option<Instant>,
+    server_runs: u64,
+    /// The last time the server answered.
+    answered: Option<Instant>,
+}
+
+impl Outbox {
+    /// Work may be there.
+    pub(super) fn ring(&mut self) {
+        self.rung = true;
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.in_flight || !self.waiting.is_empty() || self.rung
+    }
+
+    /// Whether a call is out, whose answer may bring claims that we do not know of yet.
+    pub(super) fn is_out(&self) -> bool {
+        self.in_flight
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.in_flight && self.waiting.is_empty()
+    }
+
+    pub(super) fn until_next_look(&self, now: Instant) -> Duration {
+        self.next_look.map_or(IDLE, |at| at.saturating_duration_since(now)).min(IDLE)
+    }
+
+    fn due(&self, now: Instant) -> bool {
+        self.waiting.len() >= BATCH || self.waiting.front().is_some_and(|(at, _)| now - *at >= PATIENCE)
+    }
+
+    fn push(&mut self, result: TaskResult) {
+        self.waiting.push_back((Instant::now(), result));
+    }
+
+    /// Results for one call.
+    fn take(&mut self) -> Vec<TaskResult> {
+        let n = self.waiting.len().min(BATCH);
+        self.waiting.drain(..n).map(|(_, r)| r).collect()
+    }
+
+    fn confirm(&mut self, results: Vec<TaskResult>) {
+        let now = Instant::now();
+        while self.confirmed.front().is_some_and(|(at, _)| now - *at > KEEP) {
+            self.confirmed.pop_front();
+        }
+        self.confirmed.extend(results.into_iter().map(|r| (now, r)));
+    }
+
+    /// After a restart of the server: what it had confirmed shortly before it went away is offered again.
+    fn offer_again(&mut self) {
+        let now = Instant::now();
+        let last = self.answered.unwrap_or(now);
+        let recent: Vec<_> = self.confirmed.drain(..).filter(|(at, _)| last.saturating_duration_since(*at) <= KEEP).collect();
+        for (_, result) in recent.into_iter().rev() {
+            self.waiting.push_front((now, result));
+        }
+    }
+}
+
+impl Daemon {
+    /// The claims in hand.
+    pub(super) fn fences(&self) -> Vec<u64> {
+        let mut fences: Vec<u64> = self.slots.iter().flat_map(|s| s.queue.iter().map(|a| a.fence)).collect();
+        fences.sort_unstable();
+        fences.dedup();
+        fences
+    }
+
+    /// Hands in a result (`None`: given back).
+    pub(super) fn report(&mut self, done: &Assignment, outcome: Option<Outcome>, us: u64, wide_us: u64, detail: &Detail) {
+        let detail = if *detail == Detail::default() { Vec::new() } else { serde_json::to_vec(detail).unwrap_or_default() };
+        let outcome = match done.abort {
+            Some(Abort::Lost) => {
+                self.let_go(done.fence);
+                return;
+            }
+            Some(Abort::Cancelled) => Some(Outcome::Cancelled),
+            Some(Abort::Drain) => None,
+            None => outcome,
+        };
+        self.outbox.push(TaskResult { fence: done.fence, job: done.job.clone(), group: done.group, task: done.task, outcome, us, wide_us, detail });
+        self.let_go(done.fence);
+    }
+
+    /// Forgets a claim with its last task.
+    fn let_go(&mut self, fence: u64) {
+        if !self.slots.iter().any(|s| s.holds(fence)) {
+            self.heart.release(fence);
+        }
+    }
+
+    /// Calls `next` if there is a reason to.
+    pub(super) fn pump(&mut self) {
+        if self.outbox.in_flight {
+            return;
+        }
+        let now = Instant::now();
+        if self.outbox.next_look.is_some_and(|at| at <= now) {
+            self.outbox.ring();
+        }
+        if std::mem::take(&mut self.outbox.rung) {
+            self.slots.iter_mut().for_each(|s| s.dry = false);
+            self.outbox.next_look = Some(now + IDLE);
+        }
+        let idle = self.slots.iter().any(|s| s.queue.is_empty() && !s.dry);
+        let hungry = self.drain.is_none() && (idle || self.slots.iter().any(|s| s.wants() && !s.dry));
+        // a slot with empty hands that found nothing is no reason to hold results back from those who wait for them
+        let results_due = self.outbox.due(now) || (!self.outbox.waiting.is_empty() && self.slots.iter().any(|s| s.queue.is_empty()));
+        if hungry || results_due {
+            let call = self.make_call();
+            self.send(call);
+        }
+    }
+
+    fn make_call(&mut self) -> NextCall {
+        let wants = if self.drain.is_some() { Vec::new() } else { self.wants() };
+        NextCall {
+            worker: self.settings.worker.clone(),
+            nonce: Uuid::new_v4().to_string(),
+            lease_ms: self.settings.lease_ms(),
+            results: self.outbox.take(),
+            wants,
+            loaded: self.loaded(),
+        }
+    }
+
+    fn wants(&self) -> Vec<Want> {
+        let want = |s: &super::Slot| Want {
+            slot: s.number,
+            max: BATCH as u32,
+            budget_us: BUDGET_US,
+            warm: s.warm.clone(),
+            with_ms: u64::try_from(s.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        // empty hands first: what is left must not go to a slot that still has some
+        let mut asking: Vec<&super::Slot> = self.slots.iter().filter(|s| s.wants()).collect();
+        asking.sort_by_key(|s| s.queue.len());
+        asking.into_iter().take(64).map(want).collect()
+    }
+
+    fn send(&mut self, call: NextCall) {
+        self.outbox.in_flight = true;
+        let (store, inbox) = (self.store.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            let sent_ms = boottime_now_ms();
+            loop {
+                let reply = store.next(&call).await;
+                // an outage: the same call again, its nonce makes that harmless
+                if matches!(&reply, Err(e) if e.is_outage()) && !inbox.is_closed() {
+                    continue;
+                }
+                let _ = inbox.send(Message::Next(Box::new(call), sent_ms, reply));
+                return;
+            }
+        });
+    }
+
+    pub(super) async fn on_reply(&mut self, call: NextCall, sent_ms: u64, reply: Result<NextReply, StoreError>) -> Result<(), WorkerError> {
+        self.outbox.in_flight = false;
+        match reply {
+            Ok(reply) => self.accept(call, sent_ms, reply).await,
+            Err(StoreError::UnknownWorker { .. }) => {
+                self.resync().await?;
+                self.send(call);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    async fn accept(&mut self, call: NextCall, sent_ms: u64, reply: NextReply) {
+        for (result, verdict) in call.results.iter().zip(&reply.verdicts) {
+            if *verdict == Verdict::Stale {
+                tracing::warn!(task = result.task, fence = result.fence, "a late result was refused");
+            }
+        }
+        let runs = self.store.server_runs();
+        if std::mem::replace(&mut self.outbox.server_runs, runs) < runs && runs > 1 {
+            self.outbox.offer_again();
+        }
+        self.outbox.confirm(call.results);
+        let now = Instant::now();
+        self.outbox.answered = Some(now);
+        self.outbox.next_look = Some(now + Duration::from_millis(reply.wait_ms));
+        for want in &call.wants {
+            self.slots[want.slot as usize].dry = true;
+        }
+        for claim in reply.claims {
+            let slot = claim.slot as usize;
+            self.heart.hold(claim.fence, Held { keeper: slot, started_ms: 0 });
+            let until = sent_ms + self.settings.lease_ms() - self.settings.margin_ms();
+            let before = self.deadlines.get(slot);
+            // with older claims in hand the earliest lease counts; empty hands have nothing to wait for
+            self.deadlines.set(slot, if self.slots[slot].queue.is_empty() || before == 0 { until } else { before.min(until) });
+            self.slots[slot].take(claim);
+        }
+        for (job, group) in reply.prepare {
+            self.prepare(&job, group).await;
+        }
+        for (job, group) in reply.over {
+            self.finish_suite(&job, group);
+        }
+    }
+
+    /// Tells the store what is in hand; what is not ours any more is dropped.
+    pub(super) async fn resync(&mut self) -> Result<(), WorkerError> {
+        let answer = match self.store.resync(&self.registration()).await {
+            Err(error) if error.is_outage() => return Ok(()), // the next beat asks again
+            answer => answer?,
+        };
+        for fence in answer.forget {
+            self.stop_claim(fence, Abort::Lost);
+        }
+        self.outbox.ring();
+        Ok(())
+    }
+
+    pub(super) async fn on_pulse(&mut self, pulse: Pulse) -> Result<(), WorkerError> {
+        match pulse {
+            // a call that is out finds the same; while it is out we do not know all that we hold
+            Pulse::Unknown if self.outbox.is_out() => {}
+            Pulse::Unknown => self.resync().await?,
+            Pulse::Answered { stop, drain, watched } => {
+                self.watch_live(watched);
+                for (fence, lost) in stop {
+                    self.stop_claim(fence, if lost { Abort::Lost } else { Abort::Cancelled });
+                }
+                if drain && self.drain.is_none() {
+                    self.begin_drain();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops everything in hand of one claim.
+    pub(super) fn stop_claim(&mut self, fence: u64, why: Abort) {
+        for slot in 0..self.slots.len() {
+            let touched = self.slots[slot].queue.iter_mut().filter(|a| a.fence == fence && a.abort.is_none());
+            if touched.map(|a| a.abort = Some(why)).count() > 0 {
+                self.stop_aborted(u32::try_from(slot).unwrap_or(u32::MAX));
+            }
+        }
+        self.let_go(fence);
+    }
+
+    /// Ends what was aborted on a slot: the unsent at once, the sent by killing what runs it.
+    pub(super) fn stop_aborted(&mut self, slot: u32) {
+        let queue = &mut self.slots[slot as usize].queue;
+        let (gone, kept) = std::mem::take(queue).into_iter().partition(|a: &Assignment| a.abort.is_some() && a.sent.is_none());
+        *queue = kept;
+        let gone: std::collections::VecDeque<Assignment> = gone;
+        for assignment in gone {
+            self.report(&assignment, None, 0, 0, &Detail::default());
+        }
+        let sent: Vec<u64> = self.slots[slot as usize].queue.iter().filter(|a| a.abort.is_some()).filter_map(|a| a.sent).collect();
+        if !sent.is_empty() {
+            self.kill_sent(slot, &sent);
+        }
+    }
+
+    /// Fails everything in a slot's hands before it starts, and says why.
+    pub(super) fn refuse(&mut self, slot: u32, why: &str) {
+        let detail = Detail { message: why.to_owned(), ..Detail::default() };
+        for assignment in std::mem::take(&mut self.slots[slot as usize].queue) {
+            self.report(&assignment, Some(Outcome::Errored), 0, 0, &detail);
+        }
+    }
+
+    pub(super) fn on_word(&mut self, word: &str) {
+        match word.split(' ').next() {
+            Some("cancel" | "drain") => self.heart.beat_now(),
+            Some("over") => self.outbox.ring(),
+            _ => {}
+        }
+    }
+}

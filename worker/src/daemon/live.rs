@@ -1,0 +1,80 @@
+//! Live output: while somebody looks at a job, what its commands print is sent on as it comes.
+//!
+//! Only for looking: it may lose pieces in an outage, never delays an attempt, and the whole (bounded) output comes
+//! with the result anyway.
+
+use std::collections::HashMap;
+
+use tokio::sync::mpsc;
+
+use super::Daemon;
+use crate::warden::Stream;
+
+/// Pieces that wait for the server; beyond it they are dropped.
+const PIECES: usize = 256;
+
+/// One piece of output on its way.
+#[derive(Debug)]
+struct Piece {
+    fence: u64,
+    task: u32,
+    stream: &'static str,
+    bytes: Vec<u8>,
+}
+
+/// Sends pieces, in order.
+#[derive(Debug)]
+pub(super) struct Live {
+    pieces: mpsc::Sender<Piece>,
+    /// Jobs that somebody looks at, by the last beat.
+    watched: Vec<String>,
+}
+
+impl Live {
+    pub(super) fn new(store: remuda_store::Store) -> Self {
+        let (pieces, mut outgoing) = mpsc::channel::<Piece>(PIECES);
+        tokio::spawn(async move {
+            let mut offsets: HashMap<(u64, u32), u64> = HashMap::new();
+            while let Some(piece) = outgoing.recv().await {
+                let offset = offsets.entry((piece.fence, piece.task)).or_default();
+                match store.log(piece.fence, piece.task, *offset, piece.stream, &piece.bytes).await {
+                    Ok(remuda_store::Logged::Ok(next) | remuda_store::Logged::Gap(next)) => *offset = next,
+                    Ok(remuda_store::Logged::Stale) => _ = offsets.remove(&(piece.fence, piece.task)),
+                    Err(error) => tracing::debug!(%error, "live output was dropped"),
+                }
+                if offsets.len() > PIECES {
+                    offsets.clear();
+                }
+            }
+        });
+        Self { pieces, watched: Vec::new() }
+    }
+}
+
+impl Daemon {
+    /// The beat told who is looked at: switches the keepers of what runs.
+    pub(super) fn watch_live(&mut self, watched: Vec<String>) {
+        if watched == self.live.watched {
+            return;
+        }
+        self.live.watched = watched;
+        for slot in &self.slots {
+            if let (Some(keeper), Some(running)) = (&slot.keeper, slot.running())
+                && let Some(unit) = running.sent
+                && slot.runner.is_none()
+            {
+                let _ = keeper.live(unit, self.is_watched(&running.job));
+            }
+        }
+    }
+
+    pub(super) fn is_watched(&self, job: &str) -> bool {
+        self.live.watched.iter().any(|w| w == job)
+    }
+
+    pub(super) fn on_live_output(&mut self, slot: u32, unit: u64, stream: Stream, bytes: Vec<u8>) {
+        let Some(assignment) = self.slots[slot as usize].queue.iter().find(|a| a.sent == Some(unit)) else { return };
+        let stream = if stream == Stream::Err { "e" } else { "o" };
+        let _ = self.live.pieces.try_send(Piece { fence: assignment.fence, task: assignment.task, stream, bytes });
+    }
+}

@@ -1,0 +1,108 @@
+//! The end of the daemon in three steps: stop taking, let finish what runs, force.
+
+use std::time::{Duration, Instant};
+
+use remuda_protocol::outcome::Detail;
+use remuda_store::Registration;
+
+use super::inbox::Signal;
+use super::slots::Abort;
+use super::{Daemon, StateLock};
+
+/// A second signal leaves this long for what is killed to be reaped and reported.
+const FORCE: Duration = Duration::from_secs(5);
+
+/// A drain that goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    force_at: Instant,
+    forced: bool,
+    /// The store was told, so that what slots had not begun of their runs goes to others.
+    told: bool,
+}
+
+impl Daemon {
+    pub(super) fn on_signal(&mut self, signal: Signal) {
+        match (signal, self.drain) {
+            (Signal::Status, _) => self.print_status(),
+            (Signal::Terminate, None) => self.begin_drain(),
+            (Signal::Terminate, Some(_)) => self.force(),
+        }
+    }
+
+    /// Stops taking, gives back what has not started, ends suites that have nothing in hand.
+    pub(super) fn begin_drain(&mut self) {
+        tracing::info!("draining");
+        self.drain = Some(Drain { force_at: Instant::now() + self.settings.drain_timeout, forced: false, told: false });
+        for slot in 0..self.settings.slots {
+            let queue = &mut self.slots[slot as usize].queue;
+            let unsent: Vec<_> = queue.iter().filter(|a| a.sent.is_none()).cloned().collect();
+            queue.retain(|a| a.sent.is_some());
+            for assignment in unsent {
+                self.report(&assignment, None, 0, 0, &Detail::default());
+            }
+            self.drop_unstarted(slot);
+        }
+        self.finish_idle_suites();
+    }
+
+    /// Kills what runs and gives it back.
+    fn force(&mut self) {
+        if let Some(drain) = &mut self.drain {
+            if std::mem::replace(&mut drain.forced, true) {
+                return;
+            }
+            drain.force_at = Instant::now() + FORCE;
+        }
+        for slot in 0..self.settings.slots {
+            self.slots[slot as usize].queue.iter_mut().filter(|a| a.abort.is_none()).for_each(|a| a.abort = Some(Abort::Drain));
+            self.stop_aborted(slot);
+        }
+        self.kill_loaders();
+    }
+
+    /// Looks at the drain's clock.
+    pub(super) fn tick_drain(&mut self, now: Instant) {
+        let Some(drain) = self.drain else { return };
+        // not while a call is out: a claim in its answer would not be among those we hold
+        if !drain.told && !self.outbox.is_out() {
+            self.drain = Some(Drain { told: true, ..drain });
+            let (store, drained) = (self.store.patient(super::LONG_PATIENCE), Registration { drain: true, ..self.registration() });
+            tokio::spawn(async move { store.resync(&drained).await });
+        }
+        self.finish_idle_suites();
+        if now < drain.force_at {
+            return;
+        }
+        if drain.forced {
+            // what cannot be reaped in time is given back unreaped: the warden kills it with us
+            for slot in 0..self.settings.slots {
+                for mut assignment in std::mem::take(&mut self.slots[slot as usize].queue) {
+                    assignment.abort = Some(Abort::Drain);
+                    self.report(&assignment, None, 0, 0, &Detail::default());
+                }
+            }
+            self.loaders.clear();
+        } else {
+            self.force();
+        }
+    }
+
+    /// Whether a drain has come to its end.
+    pub(super) fn has_drained(&self) -> bool {
+        self.drain.is_some() && self.slots.iter().all(|s| s.queue.is_empty()) && self.outbox.is_empty() && self.loaders.is_empty() && self.reporting == 0
+    }
+
+    /// Takes leave: off the books, everything dead.
+    pub(super) async fn leave(self, lock: Option<StateLock>) {
+        self.heart.stop();
+        let farewell = Registration { leave: true, held: Vec::new(), ..self.registration() };
+        let left = tokio::time::timeout(Duration::from_secs(2), self.store.resync(&farewell)).await;
+        if matches!(left, Ok(Ok(_)))
+            && let Some(lock) = lock
+        {
+            lock.leave();
+        }
+        self.warden.shutdown().await;
+    }
+}

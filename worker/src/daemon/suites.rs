@@ -1,0 +1,487 @@
+//! Suites: loaders and the warm runners forked from them (docs/runner-protocol.md), one runner a slot.
+//!
+//! A test that ends its runner is the first in the queue without a result: it alone is blamed, the rest goes to the
+//! next fork. Wide fixtures that fail in their last teardown are told in the host's closing report.
+
+use std::time::{Duration, Instant};
+
+use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_protocol::spec::JobSpec;
+use remuda_store::HostReport;
+
+use super::Daemon;
+use super::commands::place_of;
+use super::inbox::Message;
+use super::jobs::Found;
+use crate::adapter::{command, pytest};
+use crate::environment;
+use crate::heartbeat::Held;
+use crate::loader::messages::{FromRunner, TestResult, ToRunner};
+use crate::loader::process::{self, Killed, Loader, Phase, Retired, Runner};
+use crate::warden::{KeeperEvent, Reason, boottime_now_ms};
+
+impl Daemon {
+    /// Job and group of every suite that is loaded here.
+    pub(super) fn loaded(&self) -> Vec<(String, u32)> {
+        let mut all: Vec<_> = self.loaders.values().filter(|l| matches!(l.phase, Phase::Ready | Phase::Finishing)).map(|l| (l.job.clone(), l.group)).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The store has tests of a suite that is not loaded here.
+    pub(super) async fn prepare(&mut self, job: &str, group: u32) {
+        let known = self.loaders.values().any(|l| l.job == job && l.group == group);
+        if known || self.drain.is_some() || self.unloadable.contains(&(job.to_owned(), group)) {
+            return;
+        }
+        if let Found::Ready(spec) = self.job(job)
+            && let Err(error) = self.start_loader(&spec, group, None, None).await
+        {
+            tracing::warn!(%error, "a suite could not be loaded");
+        }
+    }
+
+    /// Makes sure that a slot has a runner of the right suite, and gives it what it has not got yet.
+    pub(super) async fn advance_suite(&mut self, slot: u32, spec: &JobSpec, group: u32) {
+        if self.slots[slot as usize].queue.iter().all(|a| a.sent.is_some()) {
+            return;
+        }
+        let loader = self.loader_for(slot, &spec.id, group);
+        let it = &self.slots[slot as usize];
+        let locks = it.queue.iter().find(|a| a.sent.is_none()).map(|a| &a.locks);
+        let busy = it.queue.iter().any(|a| a.sent.is_some());
+        if let Some(runner) = &it.runner
+            && (loader.is_none_or(|l| l != runner.loader) || locks.is_some_and(|l| *l != runner.locks))
+        {
+            if busy {
+                return; // what it has in hand comes first
+            }
+            self.retire_runner(slot);
+        }
+        let Some(loader) = loader else {
+            let owner = self.loaders.values().any(|l| l.job == spec.id && l.group == group).then_some(slot);
+            if let Err(error) = self.start_loader(spec, group, owner, None).await {
+                self.refuse(slot, &format!("worker on {} could not load the suite: {error}", self.settings.host));
+            }
+            return;
+        };
+        if self.loaders[&loader].phase != Phase::Ready {
+            return;
+        }
+        if self.slots[slot as usize].runner.is_none()
+            && let Err(error) = self.fork_runner(slot, loader, spec)
+        {
+            return self.refuse(slot, &format!("worker on {} could not fork a runner: {error}", self.settings.host));
+        }
+        self.feed(slot, loader);
+    }
+
+    /// The loader a slot forks from: the shared one, or its own where forking is forbidden.
+    fn loader_for(&mut self, slot: u32, job: &str, group: u32) -> Option<u64> {
+        let mut all: Vec<&mut Loader> = self.loaders.values_mut().filter(|l| l.job == job && l.group == group && l.phase != Phase::Finishing).collect();
+        all.sort_by_key(|l| l.id);
+        if let Some(own) = all.iter().find(|l| l.owner == Some(slot)) {
+            return Some(own.id);
+        }
+        let free = all.into_iter().find(|l| l.owner.is_none())?;
+        if free.phase == Phase::Ready && free.fork.is_err() {
+            free.owner = Some(slot); // it becomes this slot's runner
+        }
+        Some(free.id)
+    }
+
+    fn fork_runner(&mut self, slot: u32, loader: u64, spec: &JobSpec) -> std::io::Result<()> {
+        let generation = self.next_serial();
+        let it = &self.slots[slot as usize];
+        let Some(first) = it.queue.front() else { return Ok(()) };
+        let place = place_of(first, spec, &self.settings.worker, self.settings.slots);
+        let mut env = environment::of_slot(&place);
+        env.extend(environment::of_pools(&first.locks));
+        let (number, locks) = (first.place, first.locks.clone());
+        let Some(from) = self.loaders.get_mut(&loader) else { return Ok(()) };
+        let (runner, mut receiver) = process::fork(from, slot, number, generation, locks, env)?;
+        self.slots[slot as usize].runner = Some(runner);
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            loop {
+                let message = receiver.next().await;
+                let last = message.is_none();
+                if inbox.send(Message::Runner(slot, generation, message)).is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Sends a runner the tests it has not got yet.
+    fn feed(&mut self, slot: u32, loader: u64) {
+        let Some(from) = self.loaders.get(&loader) else { return };
+        let keeper = from.keeper_index;
+        let (mut positions, mut unknown) = (Vec::new(), Vec::new());
+        for assignment in self.slots[slot as usize].queue.iter_mut().filter(|a| a.sent.is_none()) {
+            match from.positions.get(&assignment.id) {
+                Some(&position) => {
+                    assignment.sent = Some(u64::from(position));
+                    positions.push(position);
+                    self.heart.hold(assignment.fence, Held { keeper, started_ms: 0 });
+                }
+                None => unknown.push(assignment.task),
+            }
+        }
+        if let Some(runner) = &self.slots[slot as usize].runner {
+            runner.sender.send(&ToRunner::Run { tests: &positions }, Vec::new());
+        }
+        for task in unknown {
+            let queue = &mut self.slots[slot as usize].queue;
+            let Some(missing) = queue.iter().position(|a| a.task == task).and_then(|at| queue.remove(at)) else { continue };
+            let message = format!("the suite as loaded on {} has no such test", self.settings.host);
+            self.report(&missing, Some(Outcome::Errored), 0, 0, &Detail { message, ..Detail::default() });
+        }
+    }
+
+    pub(super) fn on_runner(&mut self, slot: u32, generation: u64, message: Option<FromRunner>) {
+        if let Some(FromRunner::Late { fixture, scope, detail }) = &message {
+            self.note_late(fixture, scope, detail, slot, generation);
+            return;
+        }
+        if self.slots[slot as usize].runner.as_ref().is_none_or(|r| r.generation != generation) {
+            return;
+        }
+        match message {
+            Some(FromRunner::Started { test }) => self.note_test_start(slot, u64::from(test)),
+            Some(FromRunner::Result(result)) => self.on_result(slot, &result),
+            Some(FromRunner::Results { items }) => items.iter().for_each(|r| self.on_result(slot, r)),
+            Some(FromRunner::Dropped { tests }) => {
+                for test in tests {
+                    if let Some(back) = self.slots[slot as usize].remove_sent(u64::from(test)) {
+                        self.report(&back, None, 0, 0, &Detail::default());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_late(&mut self, fixture: &str, scope: &str, detail: &serde_json::Value, slot: u32, generation: u64) {
+        let current = self.slots[slot as usize].runner.as_ref().filter(|r| r.generation == generation).map(|r| r.loader);
+        let retired = || self.loaders.values().find(|l| l.retired.iter().any(|r| r.generation == generation)).map(|l| l.id);
+        let text = detail.get("longrepr").or_else(|| detail.get("message")).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
+        if let Some(loader) = current.or_else(retired).and_then(|id| self.loaders.get_mut(&id)) {
+            loader.late.push((format!("{fixture} ({scope})"), text));
+        }
+    }
+
+    /// A monitor became known: it is the one of the first runner that this slot is waiting for.
+    pub(super) fn on_forked(&mut self, id: u64, slot: u32, monitor: i32) {
+        let Some(generation) = self.take_pending(id, slot) else { return };
+        if let Some(runner) = self.slots[slot as usize].runner.as_mut().filter(|r| r.generation == generation) {
+            runner.monitor = Some(monitor);
+            if let (Some(_), Some(loader)) = (runner.killed, self.loaders.get(&id)) {
+                let _ = loader.keeper.kill_tree(monitor);
+            }
+        } else if let Some(retired) = self.loaders.get_mut(&id).and_then(|l| l.retired.iter_mut().find(|r| r.generation == generation)) {
+            retired.monitor = Some(monitor);
+        }
+    }
+
+    fn take_pending(&mut self, id: u64, slot: u32) -> Option<u64> {
+        let pending = &mut self.loaders.get_mut(&id)?.pending;
+        let at = pending.iter().position(|(s, _)| *s == slot)?;
+        pending.remove(at).map(|(_, generation)| generation)
+    }
+
+    fn note_test_start(&mut self, slot: u32, test: u64) {
+        let Some(assignment) = self.slots[slot as usize].queue.iter_mut().find(|a| a.sent == Some(test)) else { return };
+        assignment.started = Some(Instant::now());
+        let fence = assignment.fence;
+        if let Some(keeper) = self.keeper_of(slot) {
+            self.heart.hold(fence, Held { keeper, started_ms: boottime_now_ms() });
+        }
+    }
+
+    fn keeper_of(&self, slot: u32) -> Option<usize> {
+        let runner = self.slots[slot as usize].runner.as_ref()?;
+        self.loaders.get(&runner.loader).map(|l| l.keeper_index)
+    }
+
+    fn on_result(&mut self, slot: u32, result: &TestResult) {
+        let printed = self.printed(slot);
+        let Some(done) = self.slots[slot as usize].remove_sent(u64::from(result.test)) else { return };
+        // the next in its queue has begun
+        if let Some(next) = self.slots[slot as usize].queue.iter_mut().find(|a| a.sent.is_some()) {
+            next.started.get_or_insert_with(Instant::now);
+        }
+        let us = micros(result.us.iter().sum());
+        let wide = micros(result.wide.iter().map(|w| w.1).sum());
+        self.report(&done, Some(pytest::outcome(&result.outcome)), us, wide, &pytest::detail(result, printed));
+    }
+
+    /// What a runner printed past the framework's capture since the last result.
+    fn printed(&self, slot: u32) -> Option<(String, u64)> {
+        let runner = self.slots[slot as usize].runner.as_ref()?;
+        let parts: Vec<_> = runner.taps.iter().filter_map(crate::loader::tap::Tap::take).collect();
+        let dropped = parts.iter().map(|p| p.1).sum();
+        (!parts.is_empty()).then(|| (parts.into_iter().map(|p| p.0).collect::<String>(), dropped))
+    }
+
+    /// A runner ended: blames the test it died under, gives the rest to the next one.
+    pub(super) fn on_runner_exit(&mut self, slot: u32, monitor: i32, status: i32, id: u64) {
+        let Some(loader) = self.loaders.get_mut(&id) else { return };
+        loader.alive = loader.alive.saturating_sub(1);
+        let retired = loader.retired.iter().position(|r| r.monitor == Some(monitor));
+        if let Some(at) = retired {
+            loader.retired.remove(at);
+        } else {
+            let known = self.slots[slot as usize].runner.as_ref().filter(|r| r.monitor == Some(monitor)).map(|r| r.generation);
+            // a fork that failed ends without a monitor
+            let generation = known.or_else(|| self.take_pending(id, slot));
+            if generation.is_some() && self.slots[slot as usize].runner.as_ref().map(|r| r.generation) == generation {
+                let printed = self.printed(slot);
+                let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
+                self.blame(slot, killed, &ended_how(status), printed);
+            }
+        }
+        self.finish_if_quiet(id);
+    }
+
+    fn blame(&mut self, slot: u32, killed: Option<Killed>, how: &str, printed: Option<(String, u64)>) {
+        let queue = &mut self.slots[slot as usize].queue;
+        let guilty = match killed {
+            Some(Killed::Stop) => None,
+            _ => queue.iter().position(|a| a.sent.is_some()).and_then(|at| queue.remove(at)),
+        };
+        let aborted: Vec<_> = queue.iter().filter(|a| a.abort.is_some()).cloned().collect();
+        queue.retain(|a| a.abort.is_none());
+        queue.iter_mut().for_each(|a| (a.sent, a.started) = (None, None));
+        for assignment in aborted {
+            self.report(&assignment, None, 0, 0, &Detail::default());
+        }
+        let Some(done) = guilty else { return };
+        let us = done.started.map_or(0, |s| u64::try_from(s.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let (outcome, message) = match killed {
+            Some(Killed::Timeout) => (Outcome::TimedOut, format!("killed at its timeout after {:.1} s", Duration::from_micros(us).as_secs_f64())),
+            _ => (Outcome::Errored, format!("the test ended its process: {how}")),
+        };
+        let sections = printed.map(|(text, _)| vec![("output".to_owned(), text)]).unwrap_or_default();
+        self.report(&done, Some(outcome), us, 0, &Detail { message, sections, ..Detail::default() });
+    }
+
+    /// Lets a slot's runner tear down and end; its slot is free for another.
+    pub(super) fn retire_runner(&mut self, slot: u32) {
+        if let Some(runner) = self.slots[slot as usize].runner.take() {
+            runner.sender.send(&ToRunner::Last, Vec::new());
+            if let Some(loader) = self.loaders.get_mut(&runner.loader) {
+                loader.retired.push(Retired { generation: runner.generation, monitor: runner.monitor, sender: runner.sender });
+            }
+        }
+    }
+
+    /// No more work for this suite on this host: ends its runners, then its session.
+    pub(super) fn finish_suite(&mut self, job: &str, group: u32) {
+        let ids: Vec<u64> = self.loaders.values().filter(|l| l.job == job && l.group == group && l.phase == Phase::Ready).map(|l| l.id).collect();
+        for id in ids {
+            for slot in 0..self.settings.slots {
+                let its = |r: &Runner| r.loader == id;
+                if self.slots[slot as usize].runner.as_ref().is_some_and(its) {
+                    self.retire_runner(slot);
+                }
+            }
+            if let Some(loader) = self.loaders.get_mut(&id) {
+                loader.phase = Phase::Finishing;
+            }
+            self.finish_if_quiet(id);
+        }
+    }
+
+    fn finish_if_quiet(&self, id: u64) {
+        if let Some(loader) = self.loaders.get(&id)
+            && loader.phase == Phase::Finishing
+            && loader.alive == 0
+        {
+            loader.control.send(&ToRunner::Finish, Vec::new());
+        }
+    }
+
+    /// In a drain: suites that no slot works for.
+    pub(super) fn finish_idle_suites(&mut self) {
+        let idle: Vec<(String, u32)> = self
+            .loaders
+            .values()
+            .filter(|l| l.phase == Phase::Ready && !self.slots.iter().any(|s| s.work().is_some_and(|w| w == (l.job.clone(), l.group))))
+            .map(|l| (l.job.clone(), l.group))
+            .collect();
+        for (job, group) in idle {
+            self.finish_suite(&job, group);
+        }
+    }
+
+    pub(super) fn on_finished(&mut self, id: u64, summary: String) {
+        if let Some(loader) = self.loaders.get_mut(&id) {
+            loader.summary = summary;
+        }
+    }
+
+    /// A loader's session has ended: its words go into the host's closing report, which is sent with the last one.
+    fn close_suite(&mut self, loader: Loader) {
+        let key = (loader.job.clone(), loader.group);
+        let report = self.closing.entry(key.clone()).or_insert_with(|| HostReport {
+            worker: self.settings.worker.clone(),
+            host: self.settings.host.clone(),
+            group: loader.group,
+            ..HostReport::default()
+        });
+        report.summary.push_str(&loader.summary);
+        report.late.extend(loader.late);
+        if let Err(why) = loader.fork {
+            report.no_fork = why;
+        }
+        let more = self.loaders.values().any(|l| l.job == key.0 && l.group == key.1);
+        if loader.phase != Phase::Finishing || more {
+            return;
+        }
+        let Some(report) = self.closing.remove(&key) else { return };
+        self.reporting += 1;
+        let (store, inbox) = (self.store.patient(super::LONG_PATIENCE), self.inbox.clone());
+        tokio::spawn(async move {
+            if let Err(error) = store.report(&key.0, &report).await {
+                tracing::warn!(%error, "the closing report was not delivered");
+            }
+            let _ = inbox.send(Message::Reported);
+        });
+    }
+
+    /// Kills what runs some of a slot's sent tasks.
+    pub(super) fn kill_sent(&mut self, slot: u32, sent: &[u64]) {
+        if self.slots[slot as usize].runner.is_some() {
+            return self.kill_runner(slot, Killed::Stop);
+        }
+        if let Some(keeper) = &self.slots[slot as usize].keeper {
+            for id in sent {
+                let _ = keeper.kill(*id, false);
+            }
+        }
+        for loader in self.loaders.values().filter(|l| l.collecting == Some(slot)) {
+            let _ = loader.keeper.kill(loader.unit, true);
+        }
+    }
+
+    fn kill_runner(&mut self, slot: u32, why: Killed) {
+        let Some(runner) = &mut self.slots[slot as usize].runner else { return };
+        if runner.killed.is_some() {
+            return;
+        }
+        runner.killed = Some(why); // if its monitor is not known yet, it is killed as soon as it is
+        if let (Some(monitor), Some(loader)) = (runner.monitor, self.loaders.get(&runner.loader)) {
+            let _ = loader.keeper.kill_tree(monitor);
+        }
+    }
+
+    /// Takes back what a slot was sent and has not begun.
+    pub(super) fn drop_unstarted(&mut self, slot: u32) {
+        let it = &self.slots[slot as usize];
+        let waiting: Vec<u64> = it.queue.iter().filter_map(|a| a.sent).skip(1).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        if let Some(runner) = &it.runner {
+            let tests: Vec<u32> = waiting.iter().filter_map(|n| u32::try_from(*n).ok()).collect();
+            runner.sender.send(&ToRunner::Drop { tests: &tests }, Vec::new());
+        } else if let Some(keeper) = &it.keeper {
+            let _ = keeper.drop_units(waiting);
+        }
+    }
+
+    /// Kills tests past their timeout; takes back what waits behind a long one.
+    pub(super) fn tick_timeouts(&mut self, now: Instant) {
+        for slot in 0..self.settings.slots {
+            let it = &self.slots[slot as usize];
+            let Some(running) = it.running() else { continue };
+            let Some(age) = running.started.map(|s| now.saturating_duration_since(s)) else { continue };
+            let Some(super::jobs::Job::Ready(spec)) = self.jobs.get(&running.job) else { continue };
+            let group = &spec.groups[running.group as usize];
+            let loader = it.runner.as_ref().and_then(|r| self.loaders.get(&r.loader));
+            let asked = loader.and_then(|l| l.options.group_by.as_deref()).is_none_or(|by| by == "test");
+            let (timeout, splits) = (group.timeout_ms, asked && splits(&group.adapter));
+            if age > LONG && splits && it.queue.len() > 1 {
+                self.drop_unstarted(slot);
+            }
+            if self.slots[slot as usize].runner.is_some() && timeout.is_some_and(|ms| age > Duration::from_millis(ms)) {
+                self.kill_runner(slot, Killed::Timeout);
+            }
+        }
+    }
+
+    pub(super) fn kill_loaders(&mut self) {
+        for loader in self.loaders.values() {
+            let _ = loader.keeper.kill(loader.unit, true);
+        }
+    }
+
+    pub(super) fn on_loader_unit(&mut self, id: u64, event: KeeperEvent) {
+        match event {
+            KeeperEvent::Exited(exited) => {
+                let given_back = matches!(exited.reason, Reason::Lease | Reason::Killed);
+                self.loader_ended(id, &command::judge(&exited).1, given_back);
+            }
+            KeeperEvent::Gone { .. } => {
+                let message = "its supervisor was killed".to_owned();
+                self.loader_ended(id, &Detail { message, ..Detail::default() }, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// A loader and everything beneath it ended. If the lease did it, or we did, no test is to blame; if it died by
+    /// itself, the first times everything is tried again, because most of what ran is innocent.
+    fn loader_ended(&mut self, id: u64, detail: &Detail, given_back: bool) {
+        let Some(loader) = self.loaders.remove(&id) else { return };
+        tracing::info!(job = loader.job, message = detail.message, output = ?detail.sections, "a loader ended");
+        self.heart.forget_keeper(loader.keeper_index);
+        self.deadlines.set(loader.keeper_index, 0);
+        self.collect_ended_early(&loader, detail, given_back);
+        let died = !given_back && loader.phase != Phase::Finishing;
+        let deaths = self.deaths.entry((loader.job.clone(), loader.group)).or_default();
+        *deaths += u32::from(died);
+        let blame = died && *deaths > FORGIVEN_DEATHS;
+        for slot in 0..self.settings.slots {
+            if self.slots[slot as usize].runner.as_ref().is_none_or(|r| r.loader != id) {
+                continue;
+            }
+            let printed = self.printed(slot);
+            let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
+            let how = if detail.message.is_empty() { "its loader ended" } else { &detail.message };
+            self.blame(slot, if blame { killed } else { Some(Killed::Stop) }, how, printed);
+            if given_back {
+                for assignment in std::mem::take(&mut self.slots[slot as usize].queue) {
+                    self.report(&assignment, None, 0, 0, &Detail::default());
+                }
+            }
+        }
+        self.close_suite(loader);
+    }
+}
+
+/// A loader may die so often by itself before the tests that ran at that moment are blamed.
+const FORGIVEN_DEATHS: u32 = 2;
+
+/// A test that runs longer than this gives back what waits behind it.
+const LONG: Duration = Duration::from_secs(1);
+
+fn splits(adapter: &remuda_protocol::spec::Adapter) -> bool {
+    use remuda_protocol::spec::{Adapter, GroupBy};
+    !matches!(adapter, Adapter::Pytest { group_by, .. } if *group_by != GroupBy::Test)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+fn micros(us: f64) -> u64 {
+    us.clamp(0.0, 1e15) as u64
+}
+
+fn ended_how(status: i32) -> String {
+    match status & 0x7f {
+        0 => format!("exit code {}", (status >> 8) & 0xff),
+        signal => format!("killed by {}", command::signal_name(signal)),
+    }
+}

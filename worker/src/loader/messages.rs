@@ -1,0 +1,174 @@
+//! The messages of docs/runner-protocol.md.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One collected test.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Test {
+    /// Its id.
+    pub id: String,
+    /// Its file.
+    #[serde(default)]
+    pub file: String,
+    /// Class or module that shares fixtures.
+    #[serde(default)]
+    pub scope: String,
+}
+
+/// What the suite's own settings ask of us.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Slots: a number or `auto`.
+    pub slots: Option<Value>,
+    /// Stop after so many failures.
+    pub maxfail: Option<u32>,
+    /// `test`, `class` or `file`.
+    pub group_by: Option<String>,
+    /// `no` with `-s`.
+    pub capture: Option<String>,
+}
+
+/// A result of one test.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TestResult {
+    /// Position in the manifest.
+    pub test: u32,
+    /// The framework's word.
+    pub outcome: String,
+    /// Set-up, call, teardown, µs.
+    #[serde(default)]
+    pub us: Vec<f64>,
+    /// Set-up of wider fixtures: scope, µs.
+    #[serde(default)]
+    pub wide: Vec<(String, f64)>,
+    /// The rest.
+    #[serde(default)]
+    pub detail: Option<Value>,
+}
+
+/// From a loader or a runner.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromRunner {
+    /// First message.
+    AbqNativeRunnerSpawned {
+        /// Name and versions.
+        #[serde(default)]
+        runner_specification: Value,
+    },
+    /// Tests, in collection order.
+    ManifestPart {
+        /// Up to 1,000.
+        tests: Vec<Test>,
+    },
+    /// All tests are known.
+    ManifestDone {
+        /// How many.
+        count: u32,
+        /// Whether it may be forked.
+        fork: bool,
+        /// Why not.
+        #[serde(default)]
+        why: Option<String>,
+        /// What the suite asks for.
+        #[serde(default)]
+        options: Options,
+    },
+    /// Collection failed.
+    ManifestFailure {
+        /// `{message}`.
+        error: Value,
+        /// The framework's exit code.
+        #[serde(default)]
+        exit: i32,
+        /// The framework's own words.
+        #[serde(default)]
+        output: String,
+    },
+    /// A runner was forked.
+    Forked {
+        /// The worker's slot.
+        slot: u32,
+        /// Kill its tree to end everything of that slot.
+        pid: i32,
+    },
+    /// A runner ended.
+    Exited {
+        /// The worker's slot.
+        slot: u32,
+        /// The monitor.
+        pid: i32,
+        /// Wait status.
+        #[serde(default)]
+        status: i32,
+    },
+    /// The session has ended.
+    Finished {
+        /// What the framework prints.
+        #[serde(default)]
+        summary: String,
+    },
+    /// A test began.
+    Started {
+        /// Position in the manifest.
+        test: u32,
+    },
+    /// A test ended.
+    Result(TestResult),
+    /// Several ended.
+    Results {
+        /// In order.
+        items: Vec<TestResult>,
+    },
+    /// Taken out of the queue.
+    Dropped {
+        /// Positions.
+        tests: Vec<u32>,
+    },
+    /// A wide fixture's teardown failed after its last test.
+    Late {
+        /// The fixture.
+        fixture: String,
+        /// Its scope.
+        #[serde(default)]
+        scope: String,
+        /// As of a result.
+        #[serde(default)]
+        detail: Value,
+    },
+    /// After the last teardown.
+    Done {},
+}
+
+/// To a loader or a runner.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToRunner<'a> {
+    /// Fork a runner; its socket, stdout and stderr are attached.
+    Fork {
+        /// The worker's slot.
+        slot: u32,
+        /// Slot number unique in the job.
+        number: u32,
+        /// Variables.
+        env: serde_json::Map<String, Value>,
+    },
+    /// No more work for this host.
+    Finish,
+    /// Append to the queue.
+    Run {
+        /// Positions.
+        tests: &'a [u32],
+    },
+    /// Take out of the queue.
+    Drop {
+        /// Positions.
+        tests: &'a [u32],
+    },
+    /// Nothing known to come for now.
+    Idle,
+    /// Nothing will come any more.
+    Last,
+}
