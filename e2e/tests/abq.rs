@@ -1,6 +1,6 @@
 //! Suites of foreign adapters that speak the ABQ native-runner protocol: a small one of our own that misbehaves on
 //! request, and the published pytest-abq.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
@@ -148,7 +148,18 @@ type Found = BTreeMap<String, (Outcome, Detail)>;
 
 async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, Found) {
     fleet.store.open(spec, "tester", 3_600_000).await.unwrap();
-    fleet.store.add(&spec.id, 1, 0, 0, &["collect".to_owned()], &[remuda_store::Entry { lane: 1, first: 0, count: 1, us: -1, cost: -1, whole: false, more: false }]).await.unwrap();
+    fleet
+        .store
+        .add(
+            &spec.id,
+            1,
+            0,
+            0,
+            &["collect".to_owned()],
+            &[remuda_store::Entry { lane: 1, first: 0, count: 1, us: -1, cost: -1, whole: false, more: false }],
+        )
+        .await
+        .unwrap();
     fleet.store.seal(&spec.id, 1, 0, 1).await.unwrap();
     fleet.store.seal_job(&spec.id).await.unwrap();
     let end = fleet.end_of(&spec.id, 60).await;
@@ -160,7 +171,11 @@ async fn results(fleet: &Fleet, job: &str, group: u32, n: u32) -> Found {
     let records = fleet.store.records(job, group, 0, n).await.unwrap();
     let attempts: Vec<_> = records.iter().map(|r| (group, r.task, r.fence)).collect();
     let details = if attempts.is_empty() { vec![] } else { fleet.store.details(job, &attempts).await.unwrap() };
-    records.iter().zip(details).map(|(r, d)| (ids[r.task as usize].clone(), (r.outcome.unwrap(), d.unwrap_or_default()))).collect()
+    records
+        .iter()
+        .zip(details)
+        .map(|(r, d)| (ids[r.task as usize].clone(), (r.outcome.unwrap(), d.unwrap_or_default())))
+        .collect()
 }
 
 fn check(found: &Found, expected: &[(&str, Outcome, &str)]) {
@@ -191,7 +206,11 @@ async fn every_answer_and_every_silence_is_one_truthful_result() {
         ("timed_out", Outcome::TimedOut, "timed out"),
         ("several", Outcome::Failed, "not two"),
         ("steps", Outcome::Passed, ""),
-        ("never", Outcome::Errored, "the ABQ adapter never answered for this test (pytest-abq reports only the call phase"),
+        (
+            "never",
+            Outcome::Errored,
+            "the ABQ adapter never answered for this test (pytest-abq reports only the call phase",
+        ),
         ("slow:0.2 s", Outcome::Passed, ""),
         ("exit", Outcome::Errored, "the test ended its process: exit code 3"),
         ("success:1", Outcome::Passed, ""),
@@ -245,7 +264,8 @@ async fn a_test_that_comes_again_gets_a_runner_that_can_reach_it() {
     spec.groups[0].retries = 1;
     let (state, found) = run(&fleet, &spec).await;
     assert_eq!(state, "passed", "{found:?}");
-    let order: Vec<_> = lines(&fleet.path().join("ran")).iter().map(|l| l.split(' ').nth(1).unwrap().to_owned()).collect();
+    let order: Vec<_> =
+        lines(&fleet.path().join("ran")).iter().map(|l| l.split(' ').nth(1).unwrap().to_owned()).collect();
     assert_eq!(order, ["0", "1", "2", "3", "1"], "collection order, then again");
     assert_eq!(lines(&fleet.path().join("starts")), ["collect", "run", "run"]);
 }
@@ -261,7 +281,10 @@ async fn bad_adapters_are_named() {
         ("old", "the ABQ adapter speaks version 0.1 of the ABQ protocol; Remuda speaks 0.2"),
         ("huge", "the ABQ adapter sent a message of 4294967295 bytes"),
         ("garbage", "the ABQ adapter sent what is not JSON"),
-        ("incomplete", "the ABQ adapter told 1 tests, then ended with an error (exit code 1): some could not be collected"),
+        (
+            "incomplete",
+            "the ABQ adapter told 1 tests, then ended with an error (exit code 1): some could not be collected",
+        ),
     ];
     for (behaviour, message) in cases {
         let spec = fake(&fleet, behaviour, behaviour, &["success"]);
@@ -273,7 +296,10 @@ async fn bad_adapters_are_named() {
         assert_eq!(heard, behaviour != "silent", "{behaviour}: {found:?}");
     }
     let (_, _) = run(&fleet, &suite(&fleet, "missing", &["no-such-adapter"])).await;
-    check(&results(&fleet, "missing", 1, 1).await, &[("collect", Outcome::Errored, "command not found: \"no-such-adapter\"")]);
+    check(
+        &results(&fleet, "missing", 1, 1).await,
+        &[("collect", Outcome::Errored, "command not found: \"no-such-adapter\"")],
+    );
     let (_, found) = run(&fleet, &fake(&fleet, "no-start", "no-start", &["success"])).await;
     check(&found, &[("success", Outcome::Errored, "the ABQ adapter ended before it took a test: exit code 4")]);
     assert_eq!(outputs(&found["success"].1), ["cannot find the moon\n"]);
@@ -283,10 +309,16 @@ async fn bad_adapters_are_named() {
 async fn nothing_that_a_test_started_outlives_its_suite() {
     let mut fleet = Fleet::start(&[]).await;
     fleet.worker(2, &[]);
-    let (state, _) = run(&fleet, &fake(&fleet, "j1", "fine", &["leftover", "success", "leftover:1", "success:1"])).await;
+    let (state, _) =
+        run(&fleet, &fake(&fleet, "j1", "fine", &["leftover", "success", "leftover:1", "success:1"])).await;
     assert_eq!(state, "passed");
     let mark = fleet.path().to_string_lossy().into_owned();
-    let alive = || marked(&mark).into_iter().filter(|p| p.1.contains("sleep 86321") || p.1.contains("adapter.py")).collect::<Vec<_>>();
+    let alive = || {
+        marked(&mark)
+            .into_iter()
+            .filter(|p| p.1.contains("sleep 86321") || p.1.contains("adapter.py"))
+            .collect::<Vec<_>>()
+    };
     until("the end of what tests had started", 20, async || alive().is_empty()).await;
 }
 
@@ -330,7 +362,8 @@ async fn the_published_pytest_adapter_runs_over_two_slots() {
         ("TestGroup::test_exits", Outcome::Errored, "the test ended its process: exit code 5"),
         ("TestGroup::test_after", Outcome::Passed, ""),
     ];
-    let named: Vec<(String, Outcome, &str)> = expected.iter().map(|(n, o, m)| (format!("test_mixed.py::{n}"), *o, *m)).collect();
+    let named: Vec<(String, Outcome, &str)> =
+        expected.iter().map(|(n, o, m)| (format!("test_mixed.py::{n}"), *o, *m)).collect();
     check(&found, &named.iter().map(|(n, o, m)| (n.as_str(), *o, *m)).collect::<Vec<_>>());
 }
 

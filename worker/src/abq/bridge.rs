@@ -77,11 +77,15 @@ pub(super) fn main() -> i32 {
 
 impl Bridge {
     fn new() -> Result<Self, String> {
-        let number: i32 = std::env::var("REMUDA_RUNNER_FD").ok().and_then(|n| n.parse().ok()).ok_or("REMUDA_RUNNER_FD names no descriptor")?;
+        let number: i32 = std::env::var("REMUDA_RUNNER_FD")
+            .ok()
+            .and_then(|n| n.parse().ok())
+            .ok_or("REMUDA_RUNNER_FD names no descriptor")?;
         // SAFETY: the daemon has passed this descriptor for the bridge, and nothing here has used it yet.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|e| e.to_string())?;
-        let load = serde_json::from_str(&std::env::var("REMUDA_LOAD").map_err(|e| e.to_string())?).map_err(|e| format!("REMUDA_LOAD: {e}"))?;
+        let load = serde_json::from_str(&std::env::var("REMUDA_LOAD").map_err(|e| e.to_string())?)
+            .map_err(|e| format!("REMUDA_LOAD: {e}"))?;
         let signals = Signals::take(getppid()).map_err(|e| e.to_string())?;
         prctl::set_child_subreaper(true).map_err(|e| e.to_string())?;
         Ok(Self { load, control: Socket::new(fd), signals, slots: HashMap::new(), manifest: Manifest::default() })
@@ -137,14 +141,17 @@ impl Bridge {
         let exit = status.map_or(0, |s| if s & 0x7f == 0 { (s >> 8) & 0xff } else { 128 + (s & 0x7f) });
         let printed = native.output.text();
         let manifest = found.map_err(|(message, text)| {
-            let output = [text, printed.clone()].into_iter().filter(|t| !t.trim().is_empty()).collect::<Vec<_>>().join("\n");
+            let output =
+                [text, printed.clone()].into_iter().filter(|t| !t.trim().is_empty()).collect::<Vec<_>>().join("\n");
             Failure { message, exit: if exit == NOTHING { 1 } else { exit.max(1) }, output }
         })?;
         // pytest-abq tells no collection errors: the tests that they concern are just not there
         let incomplete = exit != 0 && !(exit == NOTHING && manifest.tests.is_empty());
         if incomplete {
             let (n, how) = (manifest.tests.len(), ended_how(status.unwrap_or(0)));
-            let message = format!("the ABQ adapter told {n} tests, then ended with an error ({how}): some could not be collected; collect without Remuda to see which");
+            let message = format!(
+                "the ABQ adapter told {n} tests, then ended with an error ({how}): some could not be collected; collect without Remuda to see which"
+            );
             let output = manifest.notes.iter().cloned().chain([printed]).collect::<Vec<_>>().join("\n");
             return Err(Failure { message, exit, output });
         }
@@ -159,7 +166,11 @@ impl Bridge {
         loop {
             let left = connect_by.saturating_duration_since(Instant::now());
             let wait = if native.connected_once() { PollTimeout::NONE } else { timeout(left) };
-            let mut fds: Vec<PollFd<'_>> = native.fds().chain([self.signals.as_fd(), self.control.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            let mut fds: Vec<PollFd<'_>> = native
+                .fds()
+                .chain([self.signals.as_fd(), self.control.as_fd()])
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+                .collect();
             let _ = poll(&mut fds, wait);
             self.control.fill();
             if self.signals.read().stop || !self.control.open {
@@ -170,7 +181,8 @@ impl Bridge {
                 if greeted {
                     return protocol::manifest(message);
                 }
-                *specification = protocol::greeting(&message).map_err(|what| plain(format!("the ABQ adapter {what}")))?;
+                *specification =
+                    protocol::greeting(&message).map_err(|what| plain(format!("the ABQ adapter {what}")))?;
                 greeted = true;
             }
             if native.status.is_some() || native.hung_up() {
@@ -178,14 +190,19 @@ impl Bridge {
                 return Err(plain(no_manifest(native, &self.load.argv)));
             }
             if !native.connected_once() && left.is_zero() {
-                return Err(plain(format!("`{}` did not connect to ABQ_SOCKET in {} s: is its ABQ adapter installed?", self.load.argv.join(" "), CONNECT_LIMIT.as_secs())));
+                return Err(plain(format!(
+                    "`{}` did not connect to ABQ_SOCKET in {} s: is its ABQ adapter installed?",
+                    self.load.argv.join(" "),
+                    CONNECT_LIMIT.as_secs()
+                )));
             }
         }
     }
 
     fn tell_manifest(&self) {
         for part in self.manifest.tests.chunks(PART) {
-            let tests: Vec<Value> = part.iter().map(|t| json!({"id": t.id, "file": t.file, "scope": t.scope})).collect();
+            let tests: Vec<Value> =
+                part.iter().map(|t| json!({"id": t.id, "file": t.file, "scope": t.scope})).collect();
             self.tell(&json!({"type": "manifest_part", "tests": tests}));
         }
         self.tell(&json!({"type": "manifest_done", "count": self.manifest.tests.len(), "deselected": 0, "fork": true, "why": null, "options": {}}));
@@ -222,7 +239,11 @@ impl Bridge {
                 self.kill_strays(true);
                 self.reap();
                 let notes = &self.manifest.notes;
-                let summary = if notes.is_empty() { String::new() } else { format!("While collecting, the ABQ adapter also said:\n{}", notes.join("\n")) };
+                let summary = if notes.is_empty() {
+                    String::new()
+                } else {
+                    format!("While collecting, the ABQ adapter also said:\n{}", notes.join("\n"))
+                };
                 self.tell(&json!({"type": "finished", "summary": summary, "exit": 0}));
                 Some(Role::End(0))
             }
@@ -234,7 +255,8 @@ impl Bridge {
         let slot = message.get("slot").and_then(Value::as_u64)?;
         let fds = self.control.take_fds(3)?;
         let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
-        let env = message.get("env").and_then(Value::as_object).unwrap_or(&Map::new()).iter().filter_map(text).collect();
+        let env =
+            message.get("env").and_then(Value::as_object).unwrap_or(&Map::new()).iter().filter_map(text).collect();
         let parent = getpid();
         // SAFETY: this process has one thread, so the child may do anything.
         match unsafe { fork() } {
@@ -262,7 +284,9 @@ impl Bridge {
         }
         self.kill_strays(false);
         for (pid, slot, status) in ended {
-            self.tell(&json!({"type": "exited", "slot": slot, "pid": pid.as_raw(), "runner": pid.as_raw(), "status": status}));
+            self.tell(
+                &json!({"type": "exited", "slot": slot, "pid": pid.as_raw(), "runner": pid.as_raw(), "status": status}),
+            );
         }
     }
 
@@ -284,12 +308,15 @@ impl Bridge {
             if children_of(getpid()).into_iter().all(spared) || Instant::now() >= until {
                 break;
             }
-            let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout(Duration::from_millis(10)));
+            let _ =
+                poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout(Duration::from_millis(10)));
             let _ = self.signals.read();
             self.reap_into(&mut ended);
         }
         for (pid, slot, status) in ended {
-            self.tell(&json!({"type": "exited", "slot": slot, "pid": pid.as_raw(), "runner": pid.as_raw(), "status": status}));
+            self.tell(
+                &json!({"type": "exited", "slot": slot, "pid": pid.as_raw(), "runner": pid.as_raw(), "status": status}),
+            );
         }
     }
 }
@@ -298,7 +325,10 @@ fn no_manifest(native: &Native, argv: &[String]) -> String {
     let command = argv.join(" ");
     match (native.status, native.connected_once()) {
         (Some(status), true) => format!("`{command}` ended without a manifest: {}", ended_how(status)),
-        (Some(status), false) => format!("`{command}` ended without connecting to ABQ_SOCKET ({}): is its ABQ adapter installed?", ended_how(status)),
+        (Some(status), false) => format!(
+            "`{command}` ended without connecting to ABQ_SOCKET ({}): is its ABQ adapter installed?",
+            ended_how(status)
+        ),
         (None, _) => format!("`{command}` closed its ABQ connection without a manifest"),
     }
 }

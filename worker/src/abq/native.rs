@@ -47,14 +47,27 @@ pub(super) struct Native {
 
 impl Native {
     /// Starts one. The error is for people.
-    pub(super) fn start(argv: &[String], env: &[(String, String)], collecting: bool, to: Option<Destination>) -> Result<Self, String> {
+    pub(super) fn start(
+        argv: &[String],
+        env: &[(String, String)],
+        collecting: bool,
+        to: Option<Destination>,
+    ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the ABQ adapter could not be started: {error}");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (output, [out, err]) = Output::open(to).map_err(failed)?;
-        let own = [("REMUDA_LOAD", None), ("REMUDA_RUNNER_FD", None), ("ABQ_SOCKET", Some(address.to_string())), ("ABQ_GENERATE_MANIFEST", collecting.then(|| "1".to_owned()))];
-        let changes = env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).chain(own.map(|(name, value)| (name.to_owned(), value)));
+        let own = [
+            ("REMUDA_LOAD", None),
+            ("REMUDA_RUNNER_FD", None),
+            ("ABQ_SOCKET", Some(address.to_string())),
+            ("ABQ_GENERATE_MANIFEST", collecting.then(|| "1".to_owned())),
+        ];
+        let changes = env
+            .iter()
+            .map(|(name, value)| (name.clone(), Some(value.clone())))
+            .chain(own.map(|(name, value)| (name.to_owned(), value)));
         let pid = spawn_here(argv, &changes.collect::<Vec<_>>(), out.as_fd(), err.as_fd())?;
         Ok(Self { pid, line: Line::Listening(listener), sight: None, ends: None, output, status: None })
     }
@@ -90,7 +103,10 @@ impl Native {
         if sight::line(peer, own).is_some_and(|l| l.uid != getuid().as_raw()) {
             return;
         }
-        let settings = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(false)).and_then(|()| stream.set_write_timeout(Some(WRITE_LIMIT)));
+        let settings = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_nonblocking(false))
+            .and_then(|()| stream.set_write_timeout(Some(WRITE_LIMIT)));
         if settings.is_ok() {
             self.ends = Some((peer, own));
             self.line = Line::Talking(Socket::new(OwnedFd::from(stream)));
@@ -184,7 +200,12 @@ impl Native {
         self.output.drain();
     }
 
-    fn wait_until(&mut self, signals: &Signals, limit: Duration, mut done: impl FnMut(&Self, Children) -> bool) -> bool {
+    fn wait_until(
+        &mut self,
+        signals: &Signals,
+        limit: Duration,
+        mut done: impl FnMut(&Self, Children) -> bool,
+    ) -> bool {
         let until = Instant::now() + limit;
         loop {
             let stop = signals.read().stop;
@@ -197,7 +218,8 @@ impl Native {
             if left.is_zero() || stop {
                 return false;
             }
-            let mut fds: Vec<PollFd<'_>> = self.output.fds().chain([signals.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            let mut fds: Vec<PollFd<'_>> =
+                self.output.fds().chain([signals.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             let _ = poll(&mut fds, timeout(left));
         }
     }
@@ -212,6 +234,9 @@ pub(super) fn timeout(left: Duration) -> PollTimeout {
 pub(super) fn ended_how(status: i32) -> String {
     match status & 0x7f {
         0 => format!("exit code {}", (status >> 8) & 0xff),
-        signal => format!("killed by {}", Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |s| s.as_str().to_owned())),
+        signal => format!(
+            "killed by {}",
+            Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |s| s.as_str().to_owned())
+        ),
     }
 }

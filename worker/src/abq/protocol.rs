@@ -147,7 +147,10 @@ pub(super) fn greeting(message: &Value) -> Result<Value, String> {
         return Err(format!("sent something else than its first message: {}", start_of(message)));
     };
     if (major, minor) != VERSION {
-        return Err(format!("speaks version {major}.{minor} of the ABQ protocol; Remuda speaks {}.{}", VERSION.0, VERSION.1));
+        return Err(format!(
+            "speaks version {major}.{minor} of the ABQ protocol; Remuda speaks {}.{}",
+            VERSION.0, VERSION.1
+        ));
     }
     Ok(message.get("runner_specification").cloned().unwrap_or(Value::Null))
 }
@@ -164,7 +167,8 @@ pub(super) fn manifest(message: Value) -> Result<Manifest, (String, String)> {
         }
         Ok(Collected::ManifestFailure { error, other_errors }) => {
             let all: Vec<String> = [error.clone()].iter().chain(other_errors.iter().flatten()).map(told).collect();
-            let headline = if error.message.is_empty() { "the adapter could not collect" } else { first_line(&error.message) };
+            let headline =
+                if error.message.is_empty() { "the adapter could not collect" } else { first_line(&error.message) };
             Err((headline.to_owned(), all.join("\n\n")))
         }
         Err(error) => Err((format!("the ABQ adapter sent no manifest ({error}): {start}"), String::new())),
@@ -177,7 +181,9 @@ fn flatten(members: Vec<Member>, groups: &[String], file: Option<&str>, out: &mu
         match member {
             Member::Test { id, meta } => {
                 let meta = meta.unwrap_or_default();
-                let file = file_in(&meta).or_else(|| file.map(str::to_owned)).unwrap_or_else(|| id.split("::").next().unwrap_or(&id).to_owned());
+                let file = file_in(&meta)
+                    .or_else(|| file.map(str::to_owned))
+                    .unwrap_or_else(|| id.split("::").next().unwrap_or(&id).to_owned());
                 let scope = if groups.is_empty() { scope_in(&id, &file) } else { groups.join(" ") };
                 out.push(Test { id, meta, file, scope });
             }
@@ -203,19 +209,25 @@ fn scope_in(id: &str, file: &str) -> String {
 /// Reads an answer to a test.
 pub(super) fn answer(message: &Value) -> Result<Answer, String> {
     let one = |name: &str| message.get(name).filter(|v| !v.is_null()).map(TestResult::deserialize);
-    let wrong = |error: serde_json::Error| format!("sent a result that cannot be read ({error}): {}", start_of(message));
+    let wrong =
+        |error: serde_json::Error| format!("sent a result that cannot be read ({error}): {}", start_of(message));
     match message.get("type").and_then(Value::as_str) {
         Some("incremental_result") => {
-            let result = one("one_test_result").ok_or_else(|| format!("sent a result without one: {}", start_of(message)))?;
+            let result =
+                one("one_test_result").ok_or_else(|| format!("sent a result without one: {}", start_of(message)))?;
             result.map(|r| Answer::Part(Box::new(r))).map_err(wrong)
         }
-        Some("incremental_result_done") => one("last_test_result").transpose().map(|last| Answer::Done(last.into_iter().collect())).map_err(wrong),
+        Some("incremental_result_done") => {
+            one("last_test_result").transpose().map(|last| Answer::Done(last.into_iter().collect())).map_err(wrong)
+        }
         _ => {
             if let Some(result) = one("test_result") {
                 return result.map(|r| Answer::Done(vec![r])).map_err(wrong);
             }
             let many = message.get("test_results").map(Vec::<TestResult>::deserialize);
-            many.ok_or_else(|| format!("sent something else than a result: {}", start_of(message)))?.map(Answer::Done).map_err(wrong)
+            many.ok_or_else(|| format!("sent something else than a result: {}", start_of(message)))?
+                .map(Answer::Done)
+                .map_err(wrong)
         }
     }
 }
@@ -243,12 +255,17 @@ impl TestResult {
 
     /// How much it says about the whole; the largest speaks.
     fn weight(&self) -> u8 {
-        ["skipped", "passed", "failed", "timed_out", "errored"].iter().position(|w| *w == self.word()).map_or(0, |at| u8::try_from(at).unwrap_or(0))
+        ["skipped", "passed", "failed", "timed_out", "errored"]
+            .iter()
+            .position(|w| *w == self.word())
+            .map_or(0, |at| u8::try_from(at).unwrap_or(0))
     }
 
     fn exception(&self) -> (&str, String) {
         match &self.status {
-            Status::Failure { exception, backtrace } | Status::Error { exception, backtrace } => (exception.as_deref().unwrap_or(""), backtrace.as_deref().unwrap_or_default().join("\n")),
+            Status::Failure { exception, backtrace } | Status::Error { exception, backtrace } => {
+                (exception.as_deref().unwrap_or(""), backtrace.as_deref().unwrap_or_default().join("\n"))
+            }
             _ => ("", String::new()),
         }
     }
@@ -297,7 +314,8 @@ impl TestResult {
     fn sections(&self, several: bool) -> Vec<(String, String)> {
         let mut found = Vec::new();
         let of = |title: &str| if several { format!("{title} of {}", self.name()) } else { title.to_owned() };
-        if !self.output().is_empty() && !(self.failed() && self.long() == self.output()) {
+        let told_already = self.failed() && self.long() == self.output();
+        if !self.output().is_empty() && !told_already {
             found.push((of("output"), self.output().to_owned()));
         }
         for error in self.other_errors.iter().flatten() {
@@ -345,7 +363,8 @@ pub(super) fn result(test: u32, asked: &str, answers: &[TestResult], foreign: im
     }
     let us: f64 = answers.iter().filter_map(|a| a.runtime).sum::<f64>() / 1e3;
     let mut result = json!({"type": "result", "test": test, "outcome": outcome, "us": [0.0, us, 0.0]});
-    let tells = detail["sections"].as_array().is_some_and(|s| !s.is_empty()) || detail.as_object().is_some_and(|d| d.len() > 1);
+    let tells =
+        detail["sections"].as_array().is_some_and(|s| !s.is_empty()) || detail.as_object().is_some_and(|d| d.len() > 1);
     if tells {
         result["detail"] = detail;
     }
@@ -371,9 +390,15 @@ fn subtests(answers: &[TestResult]) -> Value {
 }
 
 fn told(error: &OutOfBand) -> String {
-    let place = error.location.as_ref().map(|l| l.line.map_or_else(|| l.file.clone(), |line| format!("{}:{line}", l.file)));
+    let place =
+        error.location.as_ref().map(|l| l.line.map_or_else(|| l.file.clone(), |line| format!("{}:{line}", l.file)));
     let exception = error.exception.clone().filter(|e| !error.message.contains(e.as_str()));
-    [Some(error.message.clone()), exception, place].into_iter().flatten().chain(error.backtrace.clone().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    [Some(error.message.clone()), exception, place]
+        .into_iter()
+        .flatten()
+        .chain(error.backtrace.clone().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn first_line(text: &str) -> &str {

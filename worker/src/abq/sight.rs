@@ -41,7 +41,12 @@ fn find(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<Line> {
         }
         let (unsent, unread) = words[4].split_once(':')?;
         let hex = |word| u64::from_str_radix(word, 16).ok();
-        Some(Line { unsent: hex(unsent)?, unread: hex(unread)?, uid: words[7].parse().ok()?, inode: words[9].parse().ok()? })
+        Some(Line {
+            unsent: hex(unsent)?,
+            unread: hex(unread)?,
+            uid: words[7].parse().ok()?,
+            inode: words[9].parse().ok()?,
+        })
     })
 }
 
@@ -117,7 +122,8 @@ fn reads(call: &str) -> Option<u64> {
 }
 
 fn is_socket(pid: Pid, fd: u64, inode: u64) -> bool {
-    fs::read_link(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|target| target.to_str() == Some(&format!("socket:[{inode}]")))
+    fs::read_link(format!("/proc/{pid}/fd/{fd}"))
+        .is_ok_and(|target| target.to_str() == Some(&format!("socket:[{inode}]")))
 }
 
 /// The process at or beneath `runner` that has the socket.
@@ -141,7 +147,10 @@ mod tests {
     fn the_kernels_table_is_read() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:1F90 0100007F:C350 01 0000000A:00000014 00:00000000 00000000  1000        0 4711 1 0000000000000000 20 4 30 10 -1\n";
         let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        assert_eq!(find(table, address(8080), address(50000)), Some(Line { unsent: 10, unread: 20, uid: 1000, inode: 4711 }));
+        assert_eq!(
+            find(table, address(8080), address(50000)),
+            Some(Line { unsent: 10, unread: 20, uid: 1000, inode: 4711 })
+        );
         assert_eq!(find(table, address(50000), address(8080)), None);
     }
 

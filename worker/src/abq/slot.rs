@@ -131,7 +131,10 @@ impl Slot<'_> {
             }
             if self.native.is_none() {
                 match Native::start(&self.load.argv, &self.env, false, Some(Rc::clone(&self.to))) {
-                    Ok(native) => (self.native, self.stage, self.reached, self.announce) = (Some(native), Stage::Started, None, true),
+                    Ok(native) => {
+                        (self.native, self.stage, self.reached, self.announce) =
+                            (Some(native), Stage::Started, None, true)
+                    }
                     Err(message) => {
                         self.tell(&protocol::errored(test, "errored", &message, &[], 0.0));
                         continue;
@@ -146,7 +149,9 @@ impl Slot<'_> {
 
     /// Asks the native runner for the test in hand, if it is ready.
     fn ask(&mut self) {
-        let (Stage::Ready, Some(native), Some(running)) = (self.stage, &mut self.native, &mut self.running) else { return };
+        let (Stage::Ready, Some(native), Some(running)) = (self.stage, &mut self.native, &mut self.running) else {
+            return;
+        };
         let Some(test) = self.manifest.tests.get(running.test as usize) else {
             let message = "the manifest has no such test";
             return self.give_up("errored", message);
@@ -172,7 +177,8 @@ impl Slot<'_> {
         let wait = until.map_or(nix::poll::PollTimeout::NONE, |at| timeout(at.saturating_duration_since(now)));
         let daemon = self.daemon.open.then(|| self.daemon.as_fd());
         let native = self.native.iter().flat_map(Native::fds);
-        let mut fds: Vec<PollFd<'_>> = native.chain(daemon).chain([self.signals.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let mut fds: Vec<PollFd<'_>> =
+            native.chain(daemon).chain([self.signals.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut fds, wait);
     }
 
@@ -181,7 +187,8 @@ impl Slot<'_> {
             None => Some(running.begun + CONNECT_LIMIT),
             Some(asked) => self.limit().0.and_then(|limit| asked.checked_add(limit)),
         };
-        let look = (running.asked.is_some() && self.native.as_ref().is_some_and(Native::is_watched)).then_some(running.next_look);
+        let look = (running.asked.is_some() && self.native.as_ref().is_some_and(Native::is_watched))
+            .then_some(running.next_look);
         [limit, look].into_iter().flatten().min()
     }
 
@@ -209,7 +216,14 @@ impl Slot<'_> {
     }
 
     fn obey(&mut self, message: &Value) {
-        let tests = || message.get("tests").and_then(Value::as_array).into_iter().flatten().filter_map(|n| u32::try_from(n.as_u64()?).ok());
+        let tests = || {
+            message
+                .get("tests")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(|n| u32::try_from(n.as_u64()?).ok())
+        };
         match message.get("type").and_then(Value::as_str) {
             Some("run") => self.queue.extend(tests()),
             Some("drop") => {
@@ -341,9 +355,15 @@ impl Slot<'_> {
         if age >= limit {
             let seconds = limit.as_secs_f64();
             if own {
-                self.replace("timed_out", &format!("killed at its timeout after {seconds:.1} s without an answer of the ABQ adapter"));
+                self.replace(
+                    "timed_out",
+                    &format!("killed at its timeout after {seconds:.1} s without an answer of the ABQ adapter"),
+                );
             } else {
-                self.replace("errored", &format!("no answer in {seconds:.0} s: {NEVER}; if it takes that long, give its group a timeout"));
+                self.replace(
+                    "errored",
+                    &format!("no answer in {seconds:.0} s: {NEVER}; if it takes that long, give its group a timeout"),
+                );
             }
         }
     }

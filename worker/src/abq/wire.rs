@@ -63,7 +63,8 @@ impl Socket {
             return Err(format!("sent a message of {len} bytes (at most {MOST_BYTES} are possible)"));
         }
         let Some(body) = self.input.get(4..4 + len) else { return Ok(None) };
-        let message = serde_json::from_slice(body).map_err(|error| format!("sent what is not JSON ({error}): {}", shown(body)))?;
+        let message = serde_json::from_slice(body)
+            .map_err(|error| format!("sent what is not JSON ({error}): {}", shown(body)))?;
         self.input.drain(..4 + len);
         Ok(Some(message))
     }
