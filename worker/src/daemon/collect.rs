@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::{Adapter, GroupBy, JobSpec};
+use remuda_protocol::spec::{Adapter, GroupBy, GroupSpec, JobSpec};
 
 use super::inbox::Message;
 use super::slots::Assignment;
 use super::{Daemon, LONG_PATIENCE, MOST_LOADERS};
+use crate::abq;
 use crate::adapter::pytest;
 use crate::environment;
 use crate::heartbeat::Held;
@@ -43,7 +44,7 @@ impl Daemon {
         let group_spec = &spec.groups[group as usize];
         let env: Vec<(String, String)> = spec.env.iter().chain(&group_spec.env).map(|(k, v)| (k.clone(), v.clone())).collect();
         keeper.base(environment::base(self.settings.embedded, env.iter().cloned()), std::path::Path::new(&spec.tree.path))?;
-        let (argv, settings) = self.loader_command(&group_spec.adapter, &spec.id, &env)?;
+        let (argv, settings) = self.loader_command(group_spec, &spec.id, &env)?;
         let own = owner.map(|slot| self.slot_environment(slot, spec)).unwrap_or_default();
         let (control, mut receiver) = process::start(&keeper, id, argv, own, &settings)?;
         let until = boottime_now_ms() + self.settings.lease_ms() - self.settings.margin_ms();
@@ -97,9 +98,11 @@ impl Daemon {
         front.map(|a| environment::of_slot(&super::commands::place_of(a, spec, &self.settings.worker, self.settings.slots))).unwrap_or_default()
     }
 
-    fn loader_command(&self, adapter: &Adapter, job: &str, env: &[(String, String)]) -> std::io::Result<(Vec<String>, serde_json::Value)> {
-        let Adapter::Pytest { program, args, isolation, group_by } = adapter else {
-            return Err(std::io::Error::other("this adapter has no loader in this version"));
+    fn loader_command(&self, group: &GroupSpec, job: &str, env: &[(String, String)]) -> std::io::Result<(Vec<String>, serde_json::Value)> {
+        let (program, args, isolation, group_by) = match &group.adapter {
+            Adapter::Pytest { program, args, isolation, group_by } => (program, args, isolation, group_by),
+            Adapter::Abq { argv } => return Ok((abq::command(), abq::load_settings(argv, group.timeout_ms, job))),
+            Adapter::Command { .. } => return Err(std::io::Error::other("commands have no loader")),
         };
         let path = env.iter().find(|(k, _)| k == "PATH").map(|(_, v)| v.into()).or_else(|| std::env::var_os("PATH"));
         let name = program.first().map_or("pytest", String::as_str);
@@ -176,6 +179,7 @@ impl Daemon {
             fence,
             project: format!("{}/{}", spec.project, group.name),
             group_by,
+            ordered: matches!(group.adapter, Adapter::Abq { .. }),
             limits: (loader.options.maxfail.unwrap_or(0), slots.unwrap_or(0)),
         })
     }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::JobSpec;
+use remuda_protocol::spec::{GroupSpec, JobSpec};
 use remuda_store::HostReport;
 
 use super::Daemon;
@@ -403,11 +403,11 @@ impl Daemon {
             let group = &spec.groups[running.group as usize];
             let loader = it.runner.as_ref().and_then(|r| self.loaders.get(&r.loader));
             let asked = loader.and_then(|l| l.options.group_by.as_deref()).is_none_or(|by| by == "test");
-            let (timeout, splits) = (group.timeout_ms, asked && splits(&group.adapter));
+            let (timeout, splits) = (patience(group), asked && splits(&group.adapter));
             if age > LONG && splits && it.queue.len() > 1 {
                 self.drop_unstarted(slot);
             }
-            if self.slots[slot as usize].runner.is_some() && timeout.is_some_and(|ms| age > Duration::from_millis(ms)) {
+            if self.slots[slot as usize].runner.is_some() && timeout.is_some_and(|limit| age > limit) {
                 self.kill_runner(slot, Killed::Timeout);
             }
         }
@@ -468,6 +468,16 @@ const FORGIVEN_DEATHS: u32 = 2;
 
 /// A test that runs longer than this gives back what waits behind it.
 const LONG: Duration = Duration::from_secs(1);
+/// What a bridge may take beyond a test's timeout to end one native runner and start another.
+const BRIDGE_LIMIT: Duration = Duration::from_secs(90);
+
+/// After how long a runner is killed for its test. A bridge keeps the timeout itself, because only it can tell a test
+/// from a restart before it; this is for one that does not.
+fn patience(group: &GroupSpec) -> Option<Duration> {
+    let bridged = matches!(group.adapter, remuda_protocol::spec::Adapter::Abq { .. });
+    let limit = Duration::from_millis(group.timeout_ms?);
+    Some(if bridged { limit + BRIDGE_LIMIT } else { limit })
+}
 
 fn splits(adapter: &remuda_protocol::spec::Adapter) -> bool {
     use remuda_protocol::spec::{Adapter, GroupBy};

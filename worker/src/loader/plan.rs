@@ -23,6 +23,8 @@ pub struct Target {
     pub project: String,
     /// What stays together.
     pub group_by: GroupBy,
+    /// Whether the tests keep the order in which they were collected.
+    pub ordered: bool,
     /// Most failures and slots that the suite asks for.
     pub limits: (u32, u32),
 }
@@ -56,7 +58,7 @@ pub async fn add_all(store: &Store, target: &Target, tests: &[Test], ids: &[Stri
     let there = already_there(store, target).await?;
     let rest = missing(ids, &there)?;
     let (tests, names): (Vec<Test>, Vec<String>) = rest.iter().map(|&i| (tests[i].clone(), ids[i].clone())).unzip();
-    let plan = make_plan(&tests, &names, &history, slots.max(1), target.group_by);
+    let plan = make_plan(&tests, &names, &history, slots.max(1), keep(target));
     let total = u32::try_from(ids.len()).map_err(|_| "more than four billion tests".to_owned())?;
     let first = u32::try_from(there.len()).unwrap_or(u32::MAX);
     add_chunks(store, target, &plan, &names, first).await?;
@@ -105,19 +107,23 @@ async fn add_chunks(store: &Store, target: &Target, plan: &Plan, ids: &[String],
     Ok(())
 }
 
-fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, group_by: GroupBy) -> Plan {
+fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, keep: Keep) -> Plan {
     let known: Vec<Known<'_>> = tests
         .iter()
         .zip(ids)
         .map(|(test, id)| Known { file: &test.file, scope: &test.scope, us: history.tests.get(id).copied() })
         .collect();
     let costs: SetupCosts = history.costs.iter().map(|(k, v)| (k.clone(), *v)).collect();
-    let keep = match group_by {
+    plan(&known, &costs, slots as usize, keep)
+}
+
+fn keep(target: &Target) -> Keep {
+    match target.group_by {
+        GroupBy::Test if target.ordered => Keep::Order,
         GroupBy::Test => Keep::Free,
         GroupBy::Class => Keep::Scope,
         GroupBy::File => Keep::File,
-    };
-    plan(&known, &costs, slots as usize, keep)
+    }
 }
 
 /// Runs as lane entries, cut where a chunk of ids ends (the parts continue each other).
