@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,13 +56,18 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="remuda-bench-") as scratch:
             self.scratch = Path(scratch)
             try:
-                report = case.run(self)
+                report = case(self)
             except (measure.Wrong, peers.Missing, OSError, subprocess.SubprocessError) as error:
                 self.say(f"  FAILED: {error}")
-                why = str(error).replace(scratch, "SCRATCH").replace(str(ROOT), ".")
-                report = reports.Report((case.__doc__ or name).strip().rstrip("."), "", failed=why)
+                report = reports.Report("It could not be measured", "", failed=without_paths(str(error)))
         report.when, report.commit = reports.now(), commit()
         return report
+
+
+def without_paths(text):
+    """No page that we write says where things are on this machine."""
+    text = text.replace(str(ROOT), ".").replace(str(Path.home()), "~")
+    return re.sub(re.escape(tempfile.gettempdir()) + r"/[^/\s\"']+", "TMP", text)
 
 
 def commit():
