@@ -43,12 +43,13 @@ def exactly(count):
 def receive():
     return json.loads(exactly(struct.unpack(">I", exactly(4))[0]))
 
+if collecting:
+    print("words of the adapter", flush=True)
 minor = 1 if behaviour == "old" else 2
 send({"type": "abq_native_runner_spawned",
       "protocol_version": {"type": "abq_protocol_version", "major": 0, "minor": minor},
       "runner_specification": {"type": "abq_native_runner_specification", "name": name, "version": "1"}})
 if collecting:
-    print("words of the adapter", flush=True)
     if behaviour == "huge":
         connection.sendall(b"\xff\xff\xff\xff")
         connection.recv(1)
@@ -146,7 +147,7 @@ fn fake(fleet: &Fleet, id: &str, behaviour: &str, tests: &[&str]) -> JobSpec {
 
 type Found = BTreeMap<String, (Outcome, Detail)>;
 
-async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, Found) {
+async fn submit(fleet: &Fleet, spec: &JobSpec) {
     fleet.store.open(spec, "tester", 3_600_000).await.unwrap();
     fleet
         .store
@@ -162,6 +163,10 @@ async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, Found) {
         .unwrap();
     fleet.store.seal(&spec.id, 1, 0, 1).await.unwrap();
     fleet.store.seal_job(&spec.id).await.unwrap();
+}
+
+async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, Found) {
+    submit(fleet, spec).await;
     let end = fleet.end_of(&spec.id, 60).await;
     (end.state, results(fleet, &spec.id, 0, end.groups[0].added).await)
 }
@@ -320,6 +325,20 @@ async fn nothing_that_a_test_started_outlives_its_suite() {
             .collect::<Vec<_>>()
     };
     until("the end of what tests had started", 20, async || alive().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_killed_daemon_leaves_no_adapter_behind() {
+    let mut fleet = Fleet::start(&[]).await;
+    let worker = fleet.worker(2, &[]);
+    let spec = fake(&fleet, "j1", "fine", &["hang", "hang:1"]);
+    submit(&fleet, &spec).await;
+    let ran = fleet.path().join("ran");
+    until("two tests that hang", 20, async || lines(&ran).len() == 2).await;
+    fleet.signal(worker, nix::sys::signal::Signal::SIGKILL);
+    fleet.reap(worker);
+    let mark = fleet.path().to_string_lossy().into_owned();
+    until("the end of all that was beneath the daemon", 20, async || marked(&mark).is_empty()).await;
 }
 
 const PYTEST: &str = r#"
