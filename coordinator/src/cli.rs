@@ -31,14 +31,14 @@ pub struct Cli {
 /// Settings of every verb.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Global {
-    /// Redis of the farm (redis:// rediss:// unix://); none: an embedded one [env: REMUDA_REDIS_URL]
-    #[arg(long, global = true, value_name = "URL")]
+    /// Redis of the farm; none: an embedded one [env: REMUDA_REDIS_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Everywhere")]
     pub redis: Option<String>,
     /// Workers and jobs that see each other [env: REMUDA_FARM]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
     pub farm: Option<String>,
     /// Show passes too; -vv: output of passes, and what Remuda does
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Everywhere")]
     pub verbose: u8,
 }
 
@@ -70,10 +70,10 @@ pub struct Run {
     #[arg(short = 'k', value_name = "EXPR")]
     pub keyword: Option<String>,
     /// A fresh fork for each test, or a warm runner for each slot
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "slot|test", hide_possible_values = true)]
     pub isolation: Option<IsolationArg>,
     /// Keep together on one slot
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "test|class|file", hide_possible_values = true)]
     pub group_by: Option<GroupByArg>,
     /// The command to run
     #[arg(last = true, value_name = "CMD")]
@@ -82,9 +82,12 @@ pub struct Run {
 
 /// `remuda each`.
 #[derive(Debug, Args)]
-#[command(after_help = "Placeholders: {} the item, {.} without extension, {/} its last part, {#} its number from 1.\n\
+#[command(
+    override_usage = "remuda each [OPTIONS] CMD [::: ITEM...]",
+    after_help = "Placeholders: {} the item, {.} without extension, {/} its last part, {#} its number from 1.\n\
                         Without `:::` the items are the lines of standard input.\n\nExample:\n  \
-                        ls *.png | remuda each -n 4 'convert {} {.}.jpg'")]
+                        ls *.png | remuda each -n 4 'convert {} {.}.jpg'"
+)]
 pub struct Each {
     /// How to run.
     #[command(flatten)]
@@ -93,7 +96,7 @@ pub struct Each {
     #[arg(short = '0', long)]
     pub null: bool,
     /// The command, then `:::` and the items
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD [::: ITEM")]
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     pub words: Vec<OsString>,
 }
 
@@ -150,8 +153,8 @@ pub struct Flags {
     /// How long the run outlives this program [default: 5s embedded, 2m on a farm]
     #[arg(long, value_name = "TIME")]
     pub owner_grace: Option<Span>,
-    /// What happens when this program is gone
-    #[arg(long, value_enum)]
+    /// What happens to the run when this program is gone [default: cancel]
+    #[arg(long, value_enum, value_name = "cancel|detach", hide_possible_values = true)]
     pub on_disconnect: Option<OnDisconnect>,
     /// Give up when no worker fits for so long [default: 5m]
     #[arg(long, value_name = "TIME")]
@@ -216,7 +219,8 @@ mod tests {
 
     #[test]
     fn what_follows_the_dashes_is_the_command_untouched() {
-        let cli = Cli::try_parse_from(["remuda", "run", "-n", "3", "web", "--", "pytest", "-x", "-v", "--", "-k"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["remuda", "run", "-n", "3", "web", "--", "pytest", "-x", "-v", "--", "-k"]).unwrap();
         let Verb::Run(run) = cli.verb else { panic!("not run") };
         assert_eq!(run.groups, ["web"]);
         assert_eq!(run.command, ["pytest", "-x", "-v", "--", "-k"]);

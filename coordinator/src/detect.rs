@@ -18,7 +18,9 @@ pub struct Detected {
 #[must_use]
 pub fn detect(folder: &Path) -> Vec<Detected> {
     let mut found = Vec::new();
-    let mut add = |what, because: &str, command: &str| found.push(Detected { what, because: because.to_owned(), command: command.to_owned() });
+    let mut add = |what, because: &str, command: &str| {
+        found.push(Detected { what, because: because.to_owned(), command: command.to_owned() })
+    };
     if let Some(because) = pytest(folder) {
         add("pytest", &because, "pytest");
     }
@@ -45,14 +47,20 @@ fn pytest(folder: &Path) -> Option<String> {
             return Some(file.to_owned());
         }
     }
-    for (file, section) in [("pyproject.toml", "[tool.pytest"), ("tox.ini", "[pytest]"), ("setup.cfg", "[tool:pytest]")] {
+    for (file, section) in [("pyproject.toml", "[tool.pytest"), ("tox.ini", "[pytest]"), ("setup.cfg", "[tool:pytest]")]
+    {
         if says(folder, file, &[section]) {
             return Some(format!("{section}… in {file}"));
         }
     }
     for part in ["", "tests", "test"] {
-        let names = std::fs::read_dir(folder.join(part)).into_iter().flatten().flatten().map(|e| e.file_name().to_string_lossy().into_owned());
-        let mut tests: Vec<String> = names.filter(|n| n.ends_with(".py") && (n.starts_with("test_") || n.ends_with("_test.py"))).collect();
+        let names = std::fs::read_dir(folder.join(part))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.file_name().to_string_lossy().into_owned());
+        let mut tests: Vec<String> =
+            names.filter(|n| n.ends_with(".py") && (n.starts_with("test_") || n.ends_with("_test.py"))).collect();
         tests.sort();
         if let Some(first) = tests.first() {
             return Some(if part.is_empty() { first.clone() } else { format!("{part}/{first}") });
@@ -73,7 +81,9 @@ fn says(folder: &Path, file: &str, words: &[&str]) -> bool {
 pub fn describe(folder: &Path, found: &[Detected]) -> String {
     let place = folder.display();
     if found.is_empty() {
-        return format!("no remuda.toml and no test suite that I know in {place}\n  to run any command:    remuda run -- CMD\n  for a file each:       remuda each 'CMD {{}}' ::: FILE…\n");
+        return format!(
+            "no remuda.toml and no test suite that I know in {place}\n  to run any command:    remuda run -- CMD\n  for a file each:       remuda each 'CMD {{}}' ::: FILE…\n"
+        );
     }
     let mut text = format!("no remuda.toml in {place}; found:\n");
     for one in found {
@@ -96,6 +106,9 @@ mod tests {
         std::fs::write(dir.path().join("Makefile"), "check:\n\ttrue\n").unwrap();
         let found = detect(dir.path());
         assert_eq!(found.iter().map(|f| f.command.as_str()).collect::<Vec<_>>(), ["pytest", "make check"]);
-        assert!(describe(dir.path(), &found).contains("pytest           (tests/test_a.py)   would run: remuda run -- pytest\n"));
+        assert!(
+            describe(dir.path(), &found)
+                .contains("pytest           (tests/test_a.py)   would run: remuda run -- pytest\n")
+        );
     }
 }

@@ -47,9 +47,16 @@ type Tail = Arc<Mutex<VecDeque<String>>>;
 pub fn find_server(look: &dyn Fn(&str) -> Option<String>, beside: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(named) = look(SERVER_VARIABLE).filter(|n| !n.is_empty()) {
         let path = PathBuf::from(&named);
-        return if is_program(&path) { Ok(path) } else { Err(Error::NoServer { tried: format!("{SERVER_VARIABLE}={named}, which is no program") }) };
+        return if is_program(&path) {
+            Ok(path)
+        } else {
+            Err(Error::NoServer { tried: format!("{SERVER_VARIABLE}={named}, which is no program") })
+        };
     }
-    let folders = beside.map(Path::to_path_buf).into_iter().chain(look("PATH").iter().flat_map(std::env::split_paths).collect::<Vec<_>>());
+    let folders = beside
+        .map(Path::to_path_buf)
+        .into_iter()
+        .chain(look("PATH").iter().flat_map(std::env::split_paths).collect::<Vec<_>>());
     for folder in folders {
         for name in SERVERS {
             let path = folder.join(name);
@@ -58,7 +65,12 @@ pub fn find_server(look: &dyn Fn(&str) -> Option<String>, beside: Option<&Path>)
             }
         }
     }
-    Err(Error::NoServer { tried: format!("{SERVER_VARIABLE} (not set), the folder of this program, and {} on PATH", SERVERS.join(" and ")) })
+    Err(Error::NoServer {
+        tried: format!(
+            "{SERVER_VARIABLE} (not set), the folder of this program, and {} on PATH",
+            SERVERS.join(" and ")
+        ),
+    })
 }
 
 fn is_program(path: &Path) -> bool {
@@ -68,7 +80,10 @@ fn is_program(path: &Path) -> bool {
 fn private_folder() -> Result<tempfile::TempDir, Error> {
     let base = std::env::temp_dir();
     let base = if base.as_os_str().len() > LONGEST_FOLDER { PathBuf::from("/tmp") } else { base };
-    let folder = tempfile::Builder::new().prefix("remuda-").permissions(std::fs::Permissions::from_mode(0o700)).tempdir_in(&base);
+    let folder = tempfile::Builder::new()
+        .prefix("remuda-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(&base);
     folder.map_err(|e| Error::io(format!("make a folder in {}", base.display()), e))
 }
 
@@ -84,7 +99,11 @@ impl Embedded {
         let mut embedded = Self { folder, children, tail, log };
         let output = embedded.output("embedded/redis")?;
         let words = server_words(server, embedded.folder.path());
-        embedded.children.serve(words, output).await.map_err(|e| Error::io(format!("start {}", server.display()), e))?;
+        embedded
+            .children
+            .serve(words, output)
+            .await
+            .map_err(|e| Error::io(format!("start {}", server.display()), e))?;
         embedded.wait_for_server().await?;
         Ok(embedded)
     }
@@ -121,8 +140,16 @@ impl Embedded {
     pub async fn start_worker(&mut self, farm: &str, slots: u32, drain: Duration) -> Result<(), Error> {
         let program = std::env::current_exe().map_err(|e| Error::io("find this program", e))?;
         let mut words: Vec<OsString> = vec![program.into()];
-        words.extend(["worker", "--redis", &self.url(), "--farm", farm, "--slots", &slots.to_string(), "--embedded"].map(OsString::from));
-        words.extend(["--drain-timeout".into(), drain.as_secs().to_string().into(), "--scratch".into(), self.folder.path().into()]);
+        words.extend(
+            ["worker", "--redis", &self.url(), "--farm", farm, "--slots", &slots.to_string(), "--embedded"]
+                .map(OsString::from),
+        );
+        words.extend([
+            "--drain-timeout".into(),
+            drain.as_secs().to_string().into(),
+            "--scratch".into(),
+            self.folder.path().into(),
+        ]);
         let output = self.output("embedded/worker")?;
         self.children.work(words, output, drain + STOP).await.map_err(|e| Error::io("start the worker", e))
     }
@@ -146,7 +173,8 @@ impl Embedded {
 
     async fn failure(&self, what: &'static str, problem: String) -> Error {
         tokio::task::yield_now().await; // lines of its last words may still be under way
-        let log = self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect::<Vec<_>>().join("\n");
+        let log =
+            self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect::<Vec<_>>().join("\n");
         Error::Embedded { what, problem, log }
     }
 
@@ -161,8 +189,12 @@ impl Embedded {
 /// death of this program nobody else is left to do it.
 fn server_words(server: &Path, at: &Path) -> Vec<OsString> {
     const GUARD: &str = r#"folder=$1; shift; trap : TERM; "$@" & wait $!; wait; rm -rf "$folder""#;
-    let mut words: Vec<OsString> = vec!["/bin/sh".into(), "-c".into(), GUARD.into(), "remuda-embedded-redis".into(), at.into(), server.into()];
-    words.extend(["--port", "0", "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--daemonize", "no"].map(OsString::from));
+    let mut words: Vec<OsString> =
+        vec!["/bin/sh".into(), "-c".into(), GUARD.into(), "remuda-embedded-redis".into(), at.into(), server.into()];
+    words.extend(
+        ["--port", "0", "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--daemonize", "no"]
+            .map(OsString::from),
+    );
     words.extend(["--maxmemory-policy", "noeviction", "--loglevel", "warning", "--unixsocket"].map(OsString::from));
     words.extend([at.join("redis.sock").into(), "--dir".into(), at.into()]);
     words

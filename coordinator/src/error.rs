@@ -148,7 +148,9 @@ impl Error {
             Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
             Self::NoWorker(_) => Exit::Incomplete,
             Self::Killed(exit) => *exit,
-            Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } | Self::Embedded { .. } | Self::TakenOver(_) => Exit::Internal,
+            Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } | Self::Embedded { .. } | Self::TakenOver(_) => {
+                Exit::Internal
+            }
         }
     }
 
@@ -196,11 +198,15 @@ fn spec_hint(error: &SpecError) -> Option<String> {
 fn store_hint(error: &StoreError) -> Option<&'static str> {
     Some(match error {
         StoreError::Address { .. } => "write redis://host:6379, rediss://host:6379 (TLS) or unix:///path/to/redis.sock",
-        StoreError::Unreachable { .. } => "see whether it runs and can be reached from here; without --redis, Remuda starts one of its own",
+        StoreError::Unreachable { .. } => {
+            "see whether it runs and can be reached from here; without --redis, Remuda starts one of its own"
+        }
         StoreError::Auth { .. } => "put user and password into the address: redis://user:password@host",
         StoreError::NotRedis { .. } => "look at host, port and scheme; rediss:// is for TLS",
         StoreError::TooOld { .. } => "update it, or use another server",
-        StoreError::Evicting { .. } => "set `maxmemory-policy noeviction` in its configuration (CONFIG SET maxmemory-policy noeviction)",
+        StoreError::Evicting { .. } => {
+            "set `maxmemory-policy noeviction` in its configuration (CONFIG SET maxmemory-policy noeviction)"
+        }
         StoreError::Full { .. } => "give it more memory (CONFIG SET maxmemory), or submit fewer tests at once",
         StoreError::Schema { .. } => "use the same version of Remuda on every machine, or another --farm",
         StoreError::Forbidden { .. } => "give this user the rights that Remuda needs, or use another user",

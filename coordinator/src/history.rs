@@ -44,7 +44,8 @@ impl Shelf {
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        let readable: String = key.chars().rev().take(40).map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let readable: String =
+            key.chars().rev().take(40).map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let readable: String = readable.chars().rev().collect();
         self.folder.join(format!("{readable}-{:016x}.json", fnv(key.as_bytes())))
     }
@@ -99,7 +100,11 @@ impl Lessons {
         lesson.tests.push((attempt.id.to_string(), attempt.us.saturating_sub(attempt.wide_us)));
         if attempt.wide_us > 0 {
             let file = attempt.id.split("::").next().unwrap_or_default().to_owned();
-            if first_in_slot { lesson.first_costs.push((file, attempt.wide_us)) } else { lesson.costs.push((file, attempt.wide_us)) }
+            if first_in_slot {
+                lesson.first_costs.push((file, attempt.wide_us))
+            } else {
+                lesson.costs.push((file, attempt.wide_us))
+            }
         }
     }
 
@@ -144,7 +149,8 @@ impl Lessons {
         for group in self.groups() {
             let key = key(project, group);
             let mut history = self.apply(group, store.history_load(&key).await?);
-            let met: HashSet<&str> = self.groups.get(group).map(|l| l.tests.iter().map(|t| file_of(&t.0)).collect()).unwrap_or_default();
+            let met: HashSet<&str> =
+                self.groups.get(group).map(|l| l.tests.iter().map(|t| file_of(&t.0)).collect()).unwrap_or_default();
             history.tests.retain(|id, _| met.contains(file_of(id)));
             history.costs.retain(|scope, _| met.contains(file_of(scope)));
             store.history_save(&key, &history).await?;

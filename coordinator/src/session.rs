@@ -89,7 +89,9 @@ async fn connect(request: &Request<'_>, spec: &JobSpec, log: &LogFile) -> Result
     }
     let labels: BTreeSet<&String> = spec.groups.iter().flat_map(|g| &g.lanes).flat_map(|l| &l.labels).collect();
     if let Some(label) = labels.first() {
-        let text = format!("no worker fits: an embedded run has one worker, without labels, and the label `{label}` is asked for; use a farm (--redis URL), or take the label away");
+        let text = format!(
+            "no worker fits: an embedded run has one worker, without labels, and the label `{label}` is asked for; use a farm (--redis URL), or take the label away"
+        );
         return Err(Error::NoWorker(text));
     }
     let own_folder = std::env::current_exe().ok().and_then(|p| p.parent().map(Path::to_path_buf));
@@ -115,20 +117,36 @@ async fn attached(
     let watch = store.watch(&spec.id, options.live).await?;
     match store.open(&spec, &options.coordinator, options.grace_ms).await? {
         Opened::New | Opened::Again => {}
-        Opened::Pool(pool) => return Err(Error::Usage(format!("pool `{pool}` has other items in a job that runs on this farm; give it another name, or wait for that job"))),
+        Opened::Pool(pool) => {
+            return Err(Error::Usage(format!(
+                "pool `{pool}` has other items in a job that runs on this farm; give it another name, or wait for that job"
+            )));
+        }
         Opened::Conflict => return Err(Error::Usage(format!("another job has the id {}", spec.id))),
     }
     let done = Arc::new(AtomicU64::new(0));
-    let slots = if shelf.is_some() { slots_here(request.settings) as usize } else { store.workers().await?.iter().map(|w| w.slots as usize).sum() };
+    let slots = if shelf.is_some() {
+        slots_here(request.settings) as usize
+    } else {
+        store.workers().await?.iter().map(|w| w.slots as usize).sum()
+    };
     let (embedded, coordinator_grace) = (shelf.is_some(), options.grace_ms);
     let mut run = Run::new(store, spec.clone(), options, reporters, start, done.clone());
-    let redis = if embedded { "an embedded Redis".to_owned() } else { format!("{}, farm {}", store.address(), store.farm()) };
+    let redis =
+        if embedded { "an embedded Redis".to_owned() } else { format!("{}, farm {}", store.address(), store.farm()) };
     let shown_slots = if embedded { u32::try_from(slots).ok() } else { Some(spec.max_slots).filter(|n| *n > 0) };
     run.tell(&Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: shown_slots })?;
     for note in &request.notes {
         run.tell(&Fact::Note(note.clone()))?;
     }
-    let submission = Submission { store: store.clone(), job: spec.id.clone(), feeds: request.plan.feeds.clone(), history, slots: slots.max(1), done };
+    let submission = Submission {
+        store: store.clone(),
+        job: spec.id.clone(),
+        feeds: request.plan.feeds.clone(),
+        history,
+        slots: slots.max(1),
+        done,
+    };
     let submit = tokio::spawn(submission.run());
     let result = match run.follow(watch, submit, children).await {
         Ok(()) => run.close().await,
@@ -171,8 +189,12 @@ async fn prepare_history(plan: &Plan, store: &Store, shelf: Option<&Shelf>) -> R
         let feed = plan.feeds.iter().find(|f| f.group == number);
         let collected = plan.spec.groups.iter().any(|g| g.collects == Some(number));
         match (feed, shelf) {
-            (Some(feed), Some(shelf)) if matches!(feed.items, Items::Known(_)) => drop(known.insert(number, shelf.load(&key))),
-            (Some(feed), None) if matches!(feed.items, Items::Known(_)) => drop(known.insert(number, store.history_load(&key).await?)),
+            (Some(feed), Some(shelf)) if matches!(feed.items, Items::Known(_)) => {
+                drop(known.insert(number, shelf.load(&key)))
+            }
+            (Some(feed), None) if matches!(feed.items, Items::Known(_)) => {
+                drop(known.insert(number, store.history_load(&key).await?))
+            }
             (None, Some(shelf)) if collected => {
                 let history = shelf.load(&key);
                 if history != History::default() {
@@ -233,7 +255,8 @@ fn reporters(request: &Request<'_>, spec: &Arc<JobSpec>, log: &LogFile) -> Resul
 
 fn create(path: &Path, flag: &str) -> Result<std::fs::File, Error> {
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|e| Error::Usage(format!("{flag}: cannot make the folder {}: {e}", folder.display())))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|e| Error::Usage(format!("{flag}: cannot make the folder {}: {e}", folder.display())))?;
     }
     std::fs::File::create(path).map_err(|e| Error::Usage(format!("{flag}: cannot write {}: {e}", path.display())))
 }
@@ -245,7 +268,11 @@ fn open_log(state: &Path, job: &str) -> Result<(LogFile, PathBuf), Error> {
     std::fs::create_dir_all(&folder).map_err(failed)?;
     let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S");
     let path = folder.join(format!("{stamp}-{}.log", &job[..8.min(job.len())]));
-    let mut names: Vec<PathBuf> = std::fs::read_dir(&folder).map_err(failed)?.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|e| e == "log")).collect();
+    let mut names: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .map_err(failed)?
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| p.extension().is_some_and(|e| e == "log"))
+        .collect();
     names.sort();
     for old in names.iter().take(names.len().saturating_sub(LOGS - 1)) {
         let _ = std::fs::remove_file(old);
@@ -259,5 +286,6 @@ fn open_log(state: &Path, job: &str) -> Result<(LogFile, PathBuf), Error> {
 fn trace_into(log: &LogFile) {
     let filter = EnvFilter::try_from_env("REMUDA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = log.clone();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || log.clone()).with_ansi(false).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || log.clone()).with_ansi(false).try_init();
 }

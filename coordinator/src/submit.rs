@@ -67,7 +67,10 @@ impl Submission {
 
     async fn known(&self, group: u32, lane: u32, items: &[String]) -> Result<(u32, Goes), Error> {
         let history = self.history.get(&group);
-        let known: Vec<Known<'_>> = items.iter().map(|id| Known { file: "", scope: "", us: history.and_then(|h| h.tests.get(id).copied()) }).collect();
+        let known: Vec<Known<'_>> = items
+            .iter()
+            .map(|id| Known { file: "", scope: "", us: history.and_then(|h| h.tests.get(id).copied()) })
+            .collect();
         let plan = plan(&known, &SetupCosts::new(), self.slots, Keep::Free);
         let runs: Vec<(u32, i64)> = plan.runs.iter().map(|run| (run.count, run.us)).collect();
         let ordered: Vec<&String> = plan.order.iter().map(|&at| &items[at as usize]).collect();
@@ -88,7 +91,11 @@ impl Submission {
         let mut items = read_input(null);
         let (mut first, mut chunk, mut bytes) = (0, Vec::new(), 0);
         loop {
-            let next = if chunk.is_empty() { items.recv().await } else { tokio::time::timeout(LINGER, items.recv()).await.unwrap_or(Some(Ok(None))) };
+            let next = if chunk.is_empty() {
+                items.recv().await
+            } else {
+                tokio::time::timeout(LINGER, items.recv()).await.unwrap_or(Some(Ok(None)))
+            };
             let ended = next.is_none();
             let lull = matches!(next, Some(Ok(None)));
             if let Some(Some(item)) = next.transpose()? {
@@ -96,7 +103,15 @@ impl Submission {
                 chunk.push(item);
             }
             if !chunk.is_empty() && (ended || lull || chunk.len() == ITEMS || bytes > CHUNK_BYTES) {
-                let entry = Entry { lane, first: number(first), count: number(chunk.len()), us: -1, cost: -1, whole: false, more: false };
+                let entry = Entry {
+                    lane,
+                    first: number(first),
+                    count: number(chunk.len()),
+                    us: -1,
+                    cost: -1,
+                    whole: false,
+                    more: false,
+                };
                 if self.add(group, first, &chunk, &[entry]).await? == Goes::Over {
                     return Ok((0, Goes::Over));
                 }
@@ -114,7 +129,12 @@ impl Submission {
         let goes = match self.store.add(&self.job, group, 0, number(first), ids, entries).await? {
             Added::New(_) | Added::Again(_) => Goes::On,
             Added::Over | Added::Sealed | Added::Unknown => Goes::Over,
-            Added::Gap(n) | Added::Conflict(n) => return Err(Error::Usage(format!("job {} has other tasks than this program gave it ({n} of them)", self.job))),
+            Added::Gap(n) | Added::Conflict(n) => {
+                return Err(Error::Usage(format!(
+                    "job {} has other tasks than this program gave it ({n} of them)",
+                    self.job
+                )));
+            }
             Added::Stale => return Err(Error::TakenOver(self.job.clone())),
         };
         self.done.fetch_add(ids.len() as u64, Ordering::Relaxed);
@@ -151,7 +171,15 @@ impl Runs<'_> {
             let Some(&(len, us)) = self.runs.first() else { break };
             let part = count.min(len - self.into);
             let part_us = if us < 0 { -1 } else { us * i64::from(part) / i64::from(len) };
-            entries.push(Entry { lane: self.lane, first: self.at, count: part, us: part_us, cost: -1, whole: false, more: self.into > 0 });
+            entries.push(Entry {
+                lane: self.lane,
+                first: self.at,
+                count: part,
+                us: part_us,
+                cost: -1,
+                whole: false,
+                more: self.into > 0,
+            });
             self.at += part;
             self.into += part;
             count -= part;

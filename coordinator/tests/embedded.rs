@@ -1,5 +1,5 @@
 //! The embedded farm as processes: it starts, it ends, and it is gone whatever happens to the program.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 
 fn remuda(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_remuda"));
-    command.current_dir(folder).env("XDG_STATE_HOME", folder.join("state")).env("TMPDIR", folder).env_remove("REMUDA_REDIS_URL");
+    command
+        .current_dir(folder)
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .env("TMPDIR", folder)
+        .env_remove("REMUDA_REDIS_URL");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -20,7 +24,10 @@ fn beneath(folder: &Path) -> Vec<String> {
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
         let all = [read("cmdline"), read("environ")].concat();
-        let alive = String::from_utf8_lossy(&read("stat")).rsplit(')').next().is_some_and(|s| !s.trim_start().starts_with(['Z', 'X']));
+        let alive = String::from_utf8_lossy(&read("stat"))
+            .rsplit(')')
+            .next()
+            .is_some_and(|s| !s.trim_start().starts_with(['Z', 'X']));
         if alive && String::from_utf8_lossy(&all).contains(&mark) {
             found.push(String::from_utf8_lossy(&read("cmdline")).replace('\0', " "));
         }
@@ -57,7 +64,10 @@ fn after_kill_9_everything_is_gone_in_seven_seconds() {
     wait_for("the task to begin", Duration::from_secs(20), || begun.exists());
     child.kill().unwrap();
     child.wait().unwrap();
-    wait_for(&format!("the end of {:?}", beneath(dir.path())), Duration::from_secs(7), || beneath(dir.path()).is_empty());
-    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
+    wait_for(&format!("the end of {:?}", beneath(dir.path())), Duration::from_secs(7), || {
+        beneath(dir.path()).is_empty()
+    });
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
     assert!(left.iter().all(|name| name == "begun" || name == "state"), "{left:?}");
 }

@@ -1,5 +1,5 @@
 //! The command tier on a real fleet.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use remuda_e2e::fleet::Fleet;
 use remuda_e2e::processes::{lines, marked, until};

@@ -1,6 +1,6 @@
 //! Crashes on real processes. Each ends with every task in exactly one accepted result, no physical overlap (each
 //! task holds an flock on its own marker), and no process, file or key left. `REMUDA_SOAK=1` makes them large.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! What a worker owes to the people who run it: drain, status, live output, refusals.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use nix::sys::signal::Signal;
 use remuda_e2e::fleet::Fleet;

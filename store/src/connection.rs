@@ -306,9 +306,10 @@ fn plain(error: &RedisError) -> String {
 
 /// The address without user and password.
 fn public_address(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or(url);
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &url[..scheme], &url[at + 1..]),
-        _ => url.split("?pass=").next().unwrap_or(url).to_owned(),
+        _ => url.to_owned(),
     }
 }
 
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn an_address_is_shown_without_its_password() {
         assert_eq!(public_address("redis://me:secret@host:6379/0"), "redis://host:6379/0");
-        assert_eq!(public_address("unix:///run/r.sock?pass=x"), "unix:///run/r.sock");
+        assert_eq!(public_address("unix:///run/r.sock?db=1&pass=x@y"), "unix:///run/r.sock");
         assert_eq!(public_address("redis://host"), "redis://host");
     }
 }

@@ -7,6 +7,8 @@ use crate::error::StoreError;
 use crate::reply::{pairs, text};
 
 const FIELDS_A_CALL: usize = 200;
+/// A history that nobody adds to for this long goes.
+const KEEP_SECONDS: i64 = 90 * 24 * 3600;
 
 /// Learned times of one project and group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -67,7 +69,8 @@ impl Store {
         let fields: Vec<(&str, String)> =
             files.into_iter().filter_map(|(file, part)| Some((file, serde_json::to_string(&part).ok()?))).collect();
         for chunk in fields.chunks(FIELDS_A_CALL) {
-            self.read("history", redis::pipe().hset_multiple(self.keys().history(project), chunk)).await?;
+            let key = self.keys().history(project);
+            self.read("history", redis::pipe().hset_multiple(&key, chunk).expire(&key, KEEP_SECONDS)).await?;
         }
         Ok(())
     }

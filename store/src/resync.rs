@@ -23,6 +23,8 @@ pub struct Registration {
     pub predecessor: Option<String>,
     /// It leaves for good.
     pub leave: bool,
+    /// It claims no more: the rests of its slots' runs go back.
+    pub drain: bool,
     /// Claims it holds.
     pub held: Vec<u64>,
 }
@@ -47,7 +49,12 @@ impl Store {
             who.slots.to_string(),
             who.about.clone(),
             who.predecessor.clone().unwrap_or_default(),
-            if who.leave { "leave" } else { "join" }.to_owned(),
+            match (who.leave, who.drain) {
+                (true, _) => "leave",
+                (false, true) => "drain",
+                (false, false) => "join",
+            }
+            .to_owned(),
         ];
         owned.extend(who.held.iter().map(u64::to_string));
         let args: Vec<&[u8]> = owned.iter().map(String::as_bytes).collect();

@@ -17,6 +17,9 @@ use crate::warden::{Deadlines, boottime_now_ms};
 /// Most that a lease grows with its attempt, ms (as in beat.lua).
 const MOST_GROWTH_MS: u64 = 600_000;
 
+/// Longest pause between beats: whoever beats also reaps, and a longer silence counts as an outage.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// One claim as the beat sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
@@ -116,7 +119,7 @@ impl Heart {
     }
 
     async fn beat_on(&self, settings: &Settings, store: &Store, deadlines: &Deadlines, pulses: &mpsc::UnboundedSender<Pulse>) {
-        let every = settings.lease / 6;
+        let every = (settings.lease / 6).min(BEAT);
         let store = loop {
             // the connection belongs to this thread's runtime
             match store.another(Duration::from_millis(500)).await {
@@ -168,7 +171,7 @@ fn age(held: &Held, now: u64) -> u64 {
 
 fn answered(reply: &BeatReply, held: &[(u64, Held)], kept: &[usize], sent_ms: u64, settings: &Settings, deadlines: &Deadlines) -> Pulse {
     let base = sent_ms + settings.lease_ms() - settings.margin_ms();
-    let mut latest: HashMap<usize, u64> = kept.iter().map(|keeper| (*keeper, base)).collect();
+    let mut deadline: HashMap<usize, u64> = kept.iter().map(|keeper| (*keeper, base)).collect();
     let mut stop = Vec::new();
     for ((fence, h), renewal) in held.iter().zip(&reply.renewals) {
         match renewal {
@@ -179,11 +182,12 @@ fn answered(reply: &BeatReply, held: &[(u64, Held)], kept: &[usize], sent_ms: u6
                 }
                 let growth = (age(h, sent_ms) / 10).min(MOST_GROWTH_MS);
                 let until = base + growth;
-                latest.entry(h.keeper).and_modify(|d| *d = (*d).max(until)).or_insert(until);
+                // a keeper ends everything of its own at once: the earliest of its leases counts
+                deadline.entry(h.keeper).and_modify(|d| *d = (*d).min(until)).or_insert(until);
             }
         }
     }
-    for (keeper, until) in latest {
+    for (keeper, until) in deadline {
         deadlines.set(keeper, until);
     }
     Pulse::Answered { stop, drain: reply.drain, watched: reply.watched.clone() }

@@ -57,7 +57,7 @@ impl Settings {
             worker: Uuid::new_v4().to_string(),
             host,
             slots: parse_slots(&args.slots)?,
-            labels: canonical_labels(&args.labels),
+            labels: check_labels(&args.labels)?,
             lease: Duration::from_secs(args.lease),
             drain_timeout: Duration::from_secs(args.drain_timeout),
             state,
@@ -86,6 +86,14 @@ fn parse_slots(text: &str) -> Result<u32, WorkerError> {
     match text.parse() {
         Ok(n) if (1..=512).contains(&n) => Ok(n),
         _ => Err(WorkerError::Setting(format!("--slots is `{text}`; expected `auto` or a number from 1 to 512"))),
+    }
+}
+
+fn check_labels(labels: &[String]) -> Result<String, WorkerError> {
+    let fine = |l: &&String| l.is_empty() || !l.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    match labels.iter().find(fine) {
+        Some(bad) => Err(WorkerError::Setting(format!("--label is `{bad}`; expected letters, digits, `-`, `_` and `.`; repeat --label for several"))),
+        None => Ok(canonical_labels(labels)),
     }
 }
 

@@ -5,12 +5,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::WorkerError;
 
 const MOST_DAEMONS: u32 = 64;
+/// A warden is done within this time after its daemon's death.
+const WARDEN: Duration = Duration::from_secs(15);
 
 /// Held for the daemon's life.
 #[derive(Debug)]
@@ -20,6 +23,16 @@ pub struct StateLock {
     pub scratch: std::path::PathBuf,
     /// The daemon that held this folder before and did not leave properly.
     pub predecessor: Option<String>,
+}
+
+/// Waits until the warden of a dead predecessor has killed what it supervised.
+fn wait_for_warden(pid: &str) {
+    let path = Path::new("/proc").join(pid).join("cmdline");
+    let begun = Instant::now();
+    while begun.elapsed() < WARDEN && std::fs::read(&path).is_ok_and(|c| c.starts_with(b"remuda-warden")) {
+        #[expect(clippy::disallowed_methods, reason = "nobody signals the end of a process that is not our child")]
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Takes the first free place under `folder` and writes `worker` into it.
@@ -36,7 +49,11 @@ pub fn take(folder: &Path, worker: &str) -> Result<StateLock, WorkerError> {
         let mut before = String::new();
         file.read_to_string(&mut before).map_err(machine)?;
         write(&mut file, worker).map_err(machine)?;
-        let before = before.trim().to_owned();
+        let mut words = before.split_whitespace();
+        let before = words.next().unwrap_or("").to_owned();
+        if let Some(warden) = words.next() {
+            wait_for_warden(warden);
+        }
         let scratch = folder.join(format!("worker-{n}.files"));
         let _ = std::fs::remove_dir_all(&scratch);
         std::fs::create_dir_all(&scratch).map_err(machine)?;
@@ -46,6 +63,11 @@ pub fn take(folder: &Path, worker: &str) -> Result<StateLock, WorkerError> {
 }
 
 impl StateLock {
+    /// Notes the warden, so that a successor can wait until it has killed what we left.
+    pub fn supervised_by(&mut self, worker: &str, warden: i32) {
+        let _ = write(&mut self._file, &format!("{worker} {warden}"));
+    }
+
     /// Notes that this daemon has left with nothing in its hands.
     pub fn leave(mut self) {
         let _ = write(&mut self._file, "");

@@ -30,5 +30,14 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
     if reads && std::io::stdin().is_terminal() {
         notes.push("reading items from the terminal, one a line; Ctrl-D ends them".to_owned());
     }
-    session::run(Request { plan, settings: &settings, verbosity: verbosity(global, 0), live: false, echo: true, notes, look: &variable }).await
+    session::run(Request {
+        plan,
+        settings: &settings,
+        verbosity: verbosity(global, 0),
+        live: false,
+        echo: true,
+        notes,
+        look: &variable,
+    })
+    .await
 }

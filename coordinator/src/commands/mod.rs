@@ -80,7 +80,9 @@ pub fn describe(plan: &crate::job::Plan, settings: &Layer) -> String {
                 remuda_protocol::spec::Template::Argv(words) => crate::job::template::command_line(words),
                 remuda_protocol::spec::Template::Shell(line) => format!("sh -c '{line}'"),
             },
-            Adapter::Pytest { program, args, .. } => format!("{} {}", program.join(" "), crate::job::template::command_line(args)),
+            Adapter::Pytest { program, args, .. } => {
+                format!("{} {}", program.join(" "), crate::job::template::command_line(args))
+            }
             Adapter::Abq { argv } => argv.join(" "),
         };
         let tasks = match plan.feeds.iter().find(|f| f.group == number).map(|f| &f.items) {
@@ -91,7 +93,10 @@ pub fn describe(plan: &crate::job::Plan, settings: &Layer) -> String {
         let needs: Vec<&str> = group.needs.iter().map(|&n| spec.groups[n as usize].name.as_str()).collect();
         let needs = if needs.is_empty() { String::new() } else { format!(", needs {}", needs.join(", ")) };
         let kind = group.kind.word();
-        text.push_str(&format!("  {} ({kind}): {how}\n      {tasks}{needs}, retries {}, max losses {}\n", group.name, group.retries, group.max_losses));
+        text.push_str(&format!(
+            "  {} ({kind}): {how}\n      {tasks}{needs}, retries {}, max losses {}\n",
+            group.name, group.retries, group.max_losses
+        ));
     }
     text.push_str("settings\n");
     for (name, value, origin) in settings.list() {

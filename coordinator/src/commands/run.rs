@@ -39,12 +39,23 @@ pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
         print!("{}", describe(&made.plan, &made.settings));
         return Ok(Exit::Passed);
     }
-    session::run(Request { plan: made.plan, settings: &made.settings, verbosity: made.verbosity, live: made.live, echo: made.echo, notes: made.notes, look: &variable }).await
+    session::run(Request {
+        plan: made.plan,
+        settings: &made.settings,
+        verbosity: made.verbosity,
+        live: made.live,
+        echo: made.echo,
+        notes: made.notes,
+        look: &variable,
+    })
+    .await
 }
 
 fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Made, Error> {
     if let Some(group) = args.groups.first() {
-        return Err(Error::Usage(format!("`{group}` names a group, and after `--` stands a command; give one or the other")));
+        return Err(Error::Usage(format!(
+            "`{group}` names a group, and after `--` stands a command; give one or the other"
+        )));
     }
     let made = adhoc::command(&args.command, args.keyword.as_deref())?;
     let settings = context.settings(typed.over(made.flags));
@@ -54,13 +65,22 @@ fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) ->
     let verbosity = verbosity(global, made.verbosity);
     // one plain command behaves as it does without us: what it prints is seen
     let plain = plan.spec.groups.len() == 1;
-    Ok(Made { plan, settings, verbosity, live: made.live || (global.verbose >= 2 && !plain), echo: plain, notes: made.note.into_iter().collect() })
+    Ok(Made {
+        plan,
+        settings,
+        verbosity,
+        live: made.live || (global.verbose >= 2 && !plain),
+        echo: plain,
+        notes: made.note.into_iter().collect(),
+    })
 }
 
 fn from_file(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Made, Error> {
     let Some(file) = &context.files.project else { return Err(Error::Nothing("there is no remuda.toml".into())) };
     if args.keyword.is_some() {
-        return Err(Error::Usage("-k goes with a command after `--`; for a group, put it into `args` of remuda.toml".into()));
+        return Err(Error::Usage(
+            "-k goes with a command after `--`; for a group, put it into `args` of remuda.toml".into(),
+        ));
     }
     let settings = context.settings(typed);
     let chosen = file.select(&args.groups)?;
@@ -72,5 +92,12 @@ fn from_file(global: &Global, args: &Run, context: &Context, typed: Layer) -> Re
     let head = Context::head(file.folder(), name, &settings)?;
     let pools = file.pools.iter().map(|(name, pool)| (name.clone(), pool.items.clone())).collect();
     let plan = job::build(head, drafts, &settings, &pools, &variable)?;
-    Ok(Made { plan, settings, verbosity: verbosity(global, 0), live: global.verbose >= 2, echo: false, notes: Vec::new() })
+    Ok(Made {
+        plan,
+        settings,
+        verbosity: verbosity(global, 0),
+        live: global.verbose >= 2,
+        echo: false,
+        notes: Vec::new(),
+    })
 }

@@ -10,9 +10,10 @@ use remuda_worker::warden::{Keeper, KeeperEvent, Options, Unit, Warden, WardenEv
 
 use crate::cli::{Global, Worker};
 
-/// Becomes the warden of a worker, if this process was started as one. Must come before anything else.
+/// Becomes the warden of a worker or a bridge to an ABQ adapter, if this process was started as one. Must come before anything else.
 pub fn run_if_warden() {
     remuda_worker::warden::run_if_warden();
+    remuda_worker::abq::run_if_bridge();
 }
 
 /// Runs the daemon until it has drained.
@@ -118,7 +119,9 @@ async fn worker_ended(worker: Option<&mut Keeper>) -> String {
     let Some(worker) = worker else { return std::future::pending().await };
     loop {
         match worker.next_event().await {
-            Some(KeeperEvent::Exited(exited)) => return exited.error.unwrap_or_else(|| ended(exited.code, exited.signal)),
+            Some(KeeperEvent::Exited(exited)) => {
+                return exited.error.unwrap_or_else(|| ended(exited.code, exited.signal));
+            }
             Some(KeeperEvent::Gone { .. }) | None => return "its keeper was killed".to_owned(),
             Some(_) => {}
         }

@@ -174,7 +174,11 @@ impl ProjectFile {
         let mut numbers = Vec::new();
         for wanted in &needs {
             let whence = format!("{}:{}", self.path.display(), wanted.line);
-            let found: Result<Vec<u32>, _> = wanted.value.iter().map(|n| self.position(n, whence.clone()).map(|i| u32::try_from(i).unwrap_or(u32::MAX))).collect();
+            let found: Result<Vec<u32>, _> = wanted
+                .value
+                .iter()
+                .map(|n| self.position(n, whence.clone()).map(|i| u32::try_from(i).unwrap_or(u32::MAX)))
+                .collect();
             let mut found = found?;
             found.sort_unstable();
             found.dedup();
@@ -182,7 +186,11 @@ impl ProjectFile {
         }
         if let Some(circle) = graph::find_cycle(&numbers) {
             let names: Vec<&str> = circle.iter().map(|&g| self.groups[g].name.as_str()).collect();
-            return Err(ConfigError::Cycle { path: self.path.clone(), line: needs[circle[0]].line, circle: names.join(" -> ") });
+            return Err(ConfigError::Cycle {
+                path: self.path.clone(),
+                line: needs[circle[0]].line,
+                circle: names.join(" -> "),
+            });
         }
         for (group, needs) in self.groups.iter_mut().zip(numbers) {
             group.needs = needs;
@@ -199,7 +207,11 @@ impl ProjectFile {
                         None => format!("there is no pool `{pool}`; define it: [pools.{pool}] items = [\"a\", \"b\"]"),
                     },
                     Some(p) if wanted as usize > p.items.len() => {
-                        format!("wants {wanted} of pool `{pool}`, which has {} (line {}); lock fewer, or add items", p.items.len(), p.line)
+                        format!(
+                            "wants {wanted} of pool `{pool}`, which has {} (line {}); lock fewer, or add items",
+                            p.items.len(),
+                            p.line
+                        )
                     }
                     Some(_) => continue,
                 };
@@ -235,8 +247,16 @@ fn read_pools(source: &Source, table: &mut Table<'_>) -> Result<BTreeMap<String,
             (Some(items), None) => items.value,
             (None, Some(count)) if count.value <= 10_000 => (0..count.value).map(|i| i.to_string()).collect(),
             (None, Some(count)) => return Err(inner.value_error("count", count.line, "at most 10000".into())),
-            (Some(_), Some(count)) => return Err(inner.value_error("count", count.line, "a pool has either items or a count".into())),
-            (None, None) => return Err(inner.value_error("items", line, "a pool has `items = [\"a\", \"b\"]` or `count = 2`".into())),
+            (Some(_), Some(count)) => {
+                return Err(inner.value_error("count", count.line, "a pool has either items or a count".into()));
+            }
+            (None, None) => {
+                return Err(inner.value_error(
+                    "items",
+                    line,
+                    "a pool has `items = [\"a\", \"b\"]` or `count = 2`".into(),
+                ));
+            }
         };
         check_items(&inner, line, &items)?;
         inner.finish()?;
@@ -252,13 +272,22 @@ fn check_items(table: &Table<'_>, line: usize, items: &[String]) -> Result<(), C
         }
         // these separate items where a claim names what it holds
         if item.is_empty() || item.contains([';', '|', '=', ',', '\n', '\0']) {
-            return Err(table.value_error("items", line, format!("`{}` may not be empty or have any of ; | = ,", item.escape_debug())));
+            return Err(table.value_error(
+                "items",
+                line,
+                format!("`{}` may not be empty or have any of ; | = ,", item.escape_debug()),
+            ));
         }
     }
     Ok(())
 }
 
-fn read_group(source: &Source, name: &str, line: usize, mut table: Table<'_>) -> Result<(GroupConfig, Located<Vec<String>>), ConfigError> {
+fn read_group(
+    source: &Source,
+    name: &str,
+    line: usize,
+    mut table: Table<'_>,
+) -> Result<(GroupConfig, Located<Vec<String>>), ConfigError> {
     check_name(source, line, "groups", name)?;
     table.not_yet(&["down", "ready", "affinity", "environments", "outputs"])?;
     let needs = table.take::<Vec<String>>("needs")?.unwrap_or(Located { value: Vec::new(), line });
@@ -274,7 +303,13 @@ fn read_group(source: &Source, name: &str, line: usize, mut table: Table<'_>) ->
         isolation: None,
         group_by: None,
     };
-    let mut group = GroupConfig { name: name.to_owned(), line, what: What::Abq { command: CommandText::Words(Vec::new()) }, needs: Vec::new(), settings };
+    let mut group = GroupConfig {
+        name: name.to_owned(),
+        line,
+        what: What::Abq { command: CommandText::Words(Vec::new()) },
+        needs: Vec::new(),
+        settings,
+    };
     group.what = read_what(&mut table, line, &mut group.settings)?;
     table.finish()?;
     Ok((group, needs))
@@ -289,7 +324,11 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
     let up = table.take::<CommandText>("up")?;
     let Some(adapter) = adapter else {
         let Some(up) = up else {
-            return Err(table.value_error("adapter", line, "a group has an `adapter` (command, files, pytest, abq) or `up`".into()));
+            return Err(table.value_error(
+                "adapter",
+                line,
+                "a group has an `adapter` (command, files, pytest, abq) or `up`".into(),
+            ));
         };
         let count = value(table.take::<u32>("count")?).unwrap_or(1);
         return Ok(What::Provision { up: up.value, count });
@@ -298,8 +337,12 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
         return Err(table.value_error("adapter", adapter.line, "a group has either an adapter or `up`".into()));
     }
     match adapter.value.as_str() {
-        "command" => Ok(What::Command { command: required(table, line, "command")?, items: value(table.take("items")?) }),
-        "files" => Ok(What::Files { command: required(table, line, "command")?, files: required(table, line, "files")? }),
+        "command" => {
+            Ok(What::Command { command: required(table, line, "command")?, items: value(table.take("items")?) })
+        }
+        "files" => {
+            Ok(What::Files { command: required(table, line, "command")?, files: required(table, line, "files")? })
+        }
         "abq" => Ok(What::Abq { command: required(table, line, "command")? }),
         "pytest" => {
             settings.isolation = value(table.take("isolation")?);

@@ -212,16 +212,27 @@ mod tests {
     #[test]
     fn a_flag_wins_over_a_variable_over_a_file() {
         let flags = Layer::from_flags(&Global::default(), &Flags { retries: Some(3), ..Flags::default() });
-        let variables = Layer::from_variables(&|name| (name == "REMUDA_RETRIES" || name == "REMUDA_SLOTS").then(|| "2".to_owned())).unwrap();
+        let variables =
+            Layer::from_variables(&|name| (name == "REMUDA_RETRIES" || name == "REMUDA_SLOTS").then(|| "2".to_owned()))
+                .unwrap();
         let merged = flags.over(variables).over(layer("retries = 1\nslots = 9\ntimeout = \"5m\""));
-        let shown: Vec<_> = merged.list().into_iter().filter(|s| ["retries", "slots", "timeout", "farm"].contains(&s.0)).collect();
-        let expected = [("farm", "default", "default"), ("slots", "2", "REMUDA_SLOTS"), ("retries", "3", "command line"), ("timeout", "5m", "remuda.toml:3")];
+        let shown: Vec<_> =
+            merged.list().into_iter().filter(|s| ["retries", "slots", "timeout", "farm"].contains(&s.0)).collect();
+        let expected = [
+            ("farm", "default", "default"),
+            ("slots", "2", "REMUDA_SLOTS"),
+            ("retries", "3", "command line"),
+            ("timeout", "5m", "remuda.toml:3"),
+        ];
         assert_eq!(shown, expected.map(|(name, value, origin)| (name, value.to_owned(), origin.to_owned())));
     }
 
     #[test]
     fn passwords_are_not_shown() {
-        let flags = Layer::from_flags(&Global { redis: Some("redis://me:p@ss@host:1/".into()), ..Global::default() }, &Flags::default());
+        let flags = Layer::from_flags(
+            &Global { redis: Some("redis://me:p@ss@host:1/".into()), ..Global::default() },
+            &Flags::default(),
+        );
         assert_eq!(flags.list()[0].1, "redis://…@host:1/");
     }
 
@@ -233,9 +244,23 @@ mod tests {
 
     #[test]
     fn no_name_is_both_a_setting_and_a_variable_of_attempts() {
-        let attempt = ["REMUDA_JOB", "REMUDA_TASK", "REMUDA_ATTEMPT", "REMUDA_WORKER", "REMUDA_SLOT", "REMUDA_SLOT_COUNT", "REMUDA_DB_PREFIX", "REMUDA_OUTPUT", "REMUDA_ARTIFACTS", "REMUDA_SOCKET"];
+        let attempt = [
+            "REMUDA_JOB",
+            "REMUDA_TASK",
+            "REMUDA_ATTEMPT",
+            "REMUDA_WORKER",
+            "REMUDA_SLOT",
+            "REMUDA_SLOT_COUNT",
+            "REMUDA_DB_PREFIX",
+            "REMUDA_OUTPUT",
+            "REMUDA_ARTIFACTS",
+            "REMUDA_SOCKET",
+        ];
         for name in Layer::variables() {
-            assert!(!attempt.contains(&name) && !name.starts_with("REMUDA_GROUP_") && !name.starts_with("REMUDA_POOL_"), "{name}");
+            assert!(
+                !attempt.contains(&name) && !name.starts_with("REMUDA_GROUP_") && !name.starts_with("REMUDA_POOL_"),
+                "{name}"
+            );
         }
     }
 }

@@ -152,7 +152,9 @@ impl ConfigError {
             Self::UnknownKey { nearest: Some(nearest), .. } => Some(format!("the nearest known key is `{nearest}`")),
             Self::UnknownKey { known, .. } => Some(format!("known here: {known}")),
             Self::UnknownGroup { nearest: Some(nearest), .. } => Some(format!("the nearest group is `{nearest}`")),
-            Self::UnknownGroup { known, .. } if known.is_empty() => Some("the file defines no group; add [groups.NAME]".into()),
+            Self::UnknownGroup { known, .. } if known.is_empty() => {
+                Some("the file defines no group; add [groups.NAME]".into())
+            }
             Self::UnknownGroup { known, .. } => Some(format!("groups: {known}")),
             Self::NoFile { .. } => Some("to run a command, write `remuda run -- CMD`".into()),
             Self::NotYet { .. } => Some("leave it out".into()),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, Spot};
 use super::values::Value;
+use super::{ConfigError, Spot};
 
 /// A file's text with its place.
 #[derive(Debug)]
@@ -100,9 +100,15 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// It is something else.
-    pub fn take_tables(&mut self, key: &'static str, what: &'static str) -> Result<Vec<(&'a str, usize, Table<'a>)>, ConfigError> {
+    pub fn take_tables(
+        &mut self,
+        key: &'static str,
+        what: &'static str,
+    ) -> Result<Vec<(&'a str, usize, Table<'a>)>, ConfigError> {
         let Some((line, value)) = self.pull(key) else { return Ok(Vec::new()) };
-        let Some(table) = value.get_ref().as_table() else { return Err(self.type_error(key, line, what, value.get_ref())) };
+        let Some(table) = value.get_ref().as_table() else {
+            return Err(self.type_error(key, line, what, value.get_ref()));
+        };
         let outer = Table::new(self.source, String::new(), table);
         let mut tables = Vec::new();
         for (name, offset, value) in outer.entries {
@@ -125,13 +131,22 @@ impl<'a> Table<'a> {
         if let Some(Ok(names)) = Vec::<String>::from_toml(value.get_ref()) {
             return Ok(names.into_iter().map(|name| (name, 1)).collect());
         }
-        let Some(table) = value.get_ref().as_table() else { return Err(self.type_error(key, line, WHAT, value.get_ref())) };
+        let Some(table) = value.get_ref().as_table() else {
+            return Err(self.type_error(key, line, WHAT, value.get_ref()));
+        };
         let mut inner = Table::new(self.source, self.name.clone(), table);
         let mut counts = Vec::new();
         for (name, offset, value) in std::mem::take(&mut inner.entries) {
             match u32::from_toml(value.get_ref()) {
                 Some(Ok(n)) if n > 0 => counts.push((name.to_owned(), n)),
-                _ => return Err(self.type_error(&format!("{key}.{name}"), self.source.line(offset), "a whole number from 1", value.get_ref())),
+                _ => {
+                    return Err(self.type_error(
+                        &format!("{key}.{name}"),
+                        self.source.line(offset),
+                        "a whole number from 1",
+                        value.get_ref(),
+                    ));
+                }
             }
         }
         Ok(counts)
@@ -143,9 +158,7 @@ impl<'a> Table<'a> {
     /// One of them is there.
     pub fn not_yet(&mut self, keys: &[&'static str]) -> Result<(), ConfigError> {
         match self.entries.iter().find(|entry| keys.contains(&entry.0)) {
-            Some(&(key, offset, _)) => {
-                Err(ConfigError::NotYet { at: self.spot(key, self.source.line(offset)) })
-            }
+            Some(&(key, offset, _)) => Err(ConfigError::NotYet { at: self.spot(key, self.source.line(offset)) }),
             None => Ok(()),
         }
     }
@@ -211,7 +224,9 @@ mod tests {
     #[test]
     fn the_nearest_word_is_found_and_nonsense_is_not() {
         let known = ["retries", "timeout", "max_losses", "locks"];
-        for (typed, meant) in [("retrys", "retries"), ("tiemout", "timeout"), ("max-losses", "max_losses"), ("lock", "locks")] {
+        for (typed, meant) in
+            [("retrys", "retries"), ("tiemout", "timeout"), ("max-losses", "max_losses"), ("lock", "locks")]
+        {
             assert_eq!(nearest(typed, known.into_iter()), Some(meant));
         }
         assert_eq!(nearest("colour", known.into_iter()), None);

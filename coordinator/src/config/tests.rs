@@ -41,9 +41,15 @@ fn the_groups_of_the_design_are_read_in_the_order_of_the_file() {
         "#,
     )
     .unwrap();
-    assert_eq!(file.groups.iter().map(|g| g.name.as_str()).collect::<Vec<_>>(), ["web-server", "monitor", "web-tests", "lint"]);
+    assert_eq!(
+        file.groups.iter().map(|g| g.name.as_str()).collect::<Vec<_>>(),
+        ["web-server", "monitor", "web-tests", "lint"]
+    );
     assert_eq!(file.groups[0].needs, [1]);
-    assert_eq!(file.groups[1].what, What::Provision { up: CommandText::Line("./lab/boot monitor {index}".into()), count: 1 });
+    assert_eq!(
+        file.groups[1].what,
+        What::Provision { up: CommandText::Line("./lab/boot monitor {index}".into()), count: 1 }
+    );
     assert_eq!(file.groups[2].settings.locks["repository"], 1);
     assert_eq!(file.settings.retries.as_ref().unwrap().value, 2);
     assert_eq!(file.select(&["web-tests".into()]).unwrap(), [0, 1, 2]);
@@ -56,18 +62,27 @@ fn an_unknown_key_names_file_line_and_the_nearest() {
         refused("[groups.a]\nadapter = \"command\"\ncommand = \"x\"\nretrys = 1\n"),
         "error: remuda.toml:4: unknown key `retrys` in [groups.a]\n  hint: the nearest known key is `retries`"
     );
-    assert_eq!(refused("tiemout = \"5m\"\n"), "error: remuda.toml:1: unknown key `tiemout`\n  hint: the nearest known key is `timeout`");
+    assert_eq!(
+        refused("tiemout = \"5m\"\n"),
+        "error: remuda.toml:1: unknown key `tiemout`\n  hint: the nearest known key is `timeout`"
+    );
 }
 
 #[test]
 fn a_wrong_type_says_what_is_there_and_what_was_expected() {
-    assert_eq!(refused("\nretries = \"two\"\n"), "error: remuda.toml:2: `retries` is a string, expected a whole number from 0");
+    assert_eq!(
+        refused("\nretries = \"two\"\n"),
+        "error: remuda.toml:2: `retries` is a string, expected a whole number from 0"
+    );
     assert_eq!(refused("groups = 3\n"), "error: remuda.toml:1: `groups` is an integer, expected groups: [groups.NAME]");
     assert_eq!(
         refused("[groups.a]\nadapter = \"command\"\ncommand = \"x {item}\"\nitems = \"a\"\n"),
         "error: remuda.toml:4: `items` in [groups.a] is a string, expected a list of texts: [\"a\", \"b\"]"
     );
-    assert_eq!(refused("timeout = \"soon\"\n"), "error: remuda.toml:1: `timeout`: `soon` is not a time; write 90s, 5m, 1h30m or 250ms");
+    assert_eq!(
+        refused("timeout = \"soon\"\n"),
+        "error: remuda.toml:1: `timeout`: `soon` is not a time; write 90s, 5m, 1h30m or 250ms"
+    );
 }
 
 #[test]
@@ -80,8 +95,13 @@ fn an_unknown_need_names_the_nearest_group() {
 
 #[test]
 fn a_circle_is_printed_as_a_path() {
-    let text = refused("[groups.a]\nup = \"x\"\nneeds = [\"b\"]\n[groups.b]\nup = \"x\"\nneeds = [\"c\"]\n[groups.c]\nup = \"x\"\nneeds = [\"b\"]\n");
-    assert_eq!(text, "error: remuda.toml:6: groups need each other in a circle: b -> c -> b\n  hint: take one of these needs away");
+    let text = refused(
+        "[groups.a]\nup = \"x\"\nneeds = [\"b\"]\n[groups.b]\nup = \"x\"\nneeds = [\"c\"]\n[groups.c]\nup = \"x\"\nneeds = [\"b\"]\n",
+    );
+    assert_eq!(
+        text,
+        "error: remuda.toml:6: groups need each other in a circle: b -> c -> b\n  hint: take one of these needs away"
+    );
 }
 
 #[test]
@@ -92,8 +112,15 @@ fn a_group_defined_twice_is_refused_with_its_line() {
 
 #[test]
 fn an_unknown_pool_and_one_that_is_too_small_are_refused() {
-    let group = |locks: &str| format!("[groups.a]\nadapter = \"command\"\ncommand = \"x\"\nlocks = {locks}\n[pools.boards]\nitems = [\"b1\"]\n");
-    assert_eq!(refused(&group("[\"board\"]")), "error: remuda.toml:1: `locks` in [groups.a]: there is no pool `board`; the nearest is `boards`");
+    let group = |locks: &str| {
+        format!(
+            "[groups.a]\nadapter = \"command\"\ncommand = \"x\"\nlocks = {locks}\n[pools.boards]\nitems = [\"b1\"]\n"
+        )
+    };
+    assert_eq!(
+        refused(&group("[\"board\"]")),
+        "error: remuda.toml:1: `locks` in [groups.a]: there is no pool `board`; the nearest is `boards`"
+    );
     assert_eq!(
         refused(&group("{ boards = 2 }")),
         "error: remuda.toml:1: `locks` in [groups.a]: wants 2 of pool `boards`, which has 1 (line 5); lock fewer, or add items"

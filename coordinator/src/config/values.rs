@@ -64,7 +64,10 @@ impl FromStr for Span {
                 "d" => 86_400.0,
                 _ => return Err(wrong()),
             };
-            total = Duration::try_from_secs_f64(number * seconds).ok().and_then(|d| total.checked_add(d)).ok_or_else(wrong)?;
+            total = Duration::try_from_secs_f64(number * seconds)
+                .ok()
+                .and_then(|d| total.checked_add(d))
+                .ok_or_else(wrong)?;
             rest = &rest[unit_end..];
         }
         Ok(Self(total))
@@ -122,7 +125,12 @@ impl FromStr for Slots {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" | "logical" => Ok(Self::Auto),
-            _ => text.parse().ok().filter(|&n| n > 0 && n <= 10_000).map(Self::Count).ok_or_else(|| format!("`{text}` is neither a number from 1 nor auto")),
+            _ => text
+                .parse()
+                .ok()
+                .filter(|&n| n > 0 && n <= 10_000)
+                .map(Self::Count)
+                .ok_or_else(|| format!("`{text}` is neither a number from 1 nor auto")),
         }
     }
 }
@@ -237,7 +245,8 @@ impl Value for Vec<String> {
     }
 
     fn from_toml(value: &DeValue<'_>) -> Option<Result<Self, String>> {
-        let words: Option<Vec<String>> = value.as_array()?.iter().map(|v| v.get_ref().as_str().map(str::to_owned)).collect();
+        let words: Option<Vec<String>> =
+            value.as_array()?.iter().map(|v| v.get_ref().as_str().map(str::to_owned)).collect();
         words.map(Ok)
     }
 
@@ -259,7 +268,9 @@ impl Value for Variables {
 
     fn from_toml(value: &DeValue<'_>) -> Option<Result<Self, String>> {
         let Some(table) = value.as_table() else { return Some(Vec::from_toml(value)?.map(Self)) };
-        let pair = |(k, v): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| v.get_ref().as_str().map(|v| format!("{}={v}", k.get_ref()));
+        let pair = |(k, v): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
+            v.get_ref().as_str().map(|v| format!("{}={v}", k.get_ref()))
+        };
         table.iter().map(pair).collect::<Option<Vec<_>>>().map(Self).map(Ok)
     }
 
@@ -306,7 +317,9 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, ms) in [("90s", 90_000), ("5m", 300_000), ("1h30m", 5_400_000), ("250ms", 250), ("7", 7_000), ("0.5s", 500)] {
+        for (text, ms) in
+            [("90s", 90_000), ("5m", 300_000), ("1h30m", 5_400_000), ("250ms", 250), ("7", 7_000), ("0.5s", 500)]
+        {
             assert_eq!(text.parse::<Span>().unwrap().ms(), ms, "{text}");
         }
         for text in ["", "m", "5x", "1h30", "-3s", "1e9d"] {

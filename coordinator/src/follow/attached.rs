@@ -84,7 +84,14 @@ pub struct Run {
 impl Run {
     /// A run of a job that is about to be opened.
     #[must_use]
-    pub fn new(store: &Store, spec: Arc<JobSpec>, options: Options, reporters: Vec<Box<dyn Reporter>>, start: Instant, submitted: Arc<AtomicU64>) -> Self {
+    pub fn new(
+        store: &Store,
+        spec: Arc<JobSpec>,
+        options: Options,
+        reporters: Vec<Box<dyn Reporter>>,
+        start: Instant,
+        submitted: Arc<AtomicU64>,
+    ) -> Self {
         let names = Names::new(store.patient(PATIENCE), spec.clone(), options.all_details);
         let evidence = Evidence { fail_on_flaky: options.fail_on_flaky, ..Evidence::default() };
         Self {
@@ -140,7 +147,12 @@ impl Run {
     ///
     /// # Errors
     /// The job cannot be followed any more; what happens to it then is up to its owner's deadline.
-    pub async fn follow(&mut self, watch: Subscription, mut submit: JoinHandle<Result<(), Error>>, children: &mut Option<Embedded>) -> Result<(), Error> {
+    pub async fn follow(
+        &mut self,
+        watch: Subscription,
+        mut submit: JoinHandle<Result<(), Error>>,
+        children: &mut Option<Embedded>,
+    ) -> Result<(), Error> {
         let mut watch = Some(watch);
         let mut signals = Signals::new().map_err(|e| Error::io("listen for signals", e))?;
         let mut frame = tokio::time::interval(FRAME);
@@ -220,7 +232,8 @@ impl Run {
     /// Once a second: renews the owner's deadline, notices missed events, reaps, sees whether anybody can work.
     async fn look_after(&mut self) -> Result<(), Error> {
         let (job, options) = (self.spec.id.clone(), &self.options);
-        let adopted = self.store.adopt(&job, &options.coordinator, self.owner_epoch, options.grace_ms, options.live).await;
+        let adopted =
+            self.store.adopt(&job, &options.coordinator, self.owner_epoch, options.grace_ms, options.live).await;
         if let Some(adopted) = self.tolerate(adopted)? {
             if adopted.lost {
                 return Err(Error::TakenOver(job));
@@ -240,7 +253,9 @@ impl Run {
     async fn look_for_workers(&mut self) -> Result<(), Error> {
         let workers = self.store.workers().await;
         let Some(workers) = self.tolerate(workers)? else { return Ok(()) };
-        self.waiting = super::fit::why_nobody(&self.spec, &self.view, &workers, self.store.farm(), self.store.address()).unwrap_or_default();
+        self.waiting =
+            super::fit::why_nobody(&self.spec, &self.view, &workers, self.store.farm(), self.store.address())
+                .unwrap_or_default();
         if self.waiting.is_empty() {
             self.unfit_since = None;
             return Ok(());

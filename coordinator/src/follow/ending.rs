@@ -65,7 +65,8 @@ impl Run {
     /// What never ran ended with its group: skipped, or cancelled.
     async fn fates(&mut self) -> Result<(), Error> {
         for group in 0..u32::try_from(self.view.groups.len()).unwrap_or(0) {
-            let outcome = if self.view.groups[group as usize].state == "skipped" { Outcome::Skipped } else { Outcome::Cancelled };
+            let outcome =
+                if self.view.groups[group as usize].state == "skipped" { Outcome::Skipped } else { Outcome::Cancelled };
             let open: Vec<u32> = self.view.groups[group as usize].open_tasks().collect();
             for part in open.chunks(FATES) {
                 let changes: Vec<Change> = part.iter().map(|task| self.view.fate((group, *task), outcome)).collect();
@@ -94,7 +95,11 @@ impl Run {
             let hopeless = silent.iter().all(|(worker, _)| living.iter().all(|w| w.id != **worker));
             if hopeless || self.evidence.signal.is_some() || began.elapsed() > HOSTS {
                 if self.evidence.signal.is_none() {
-                    let text = format!("{} of {} hosts did not say what their framework prints at its end", silent.len(), wanted.len());
+                    let text = format!(
+                        "{} of {} hosts did not say what their framework prints at its end",
+                        silent.len(),
+                        wanted.len()
+                    );
                     self.tell(&Fact::Note(text))?;
                 }
                 return Ok(reports);

@@ -7,8 +7,17 @@ use super::view::JobView;
 
 /// Why no worker that is there can take what waits; `None` if one can, or nothing waits.
 #[must_use]
-pub fn why_nobody(spec: &JobSpec, view: &JobView, workers: &[WorkerSnapshot], farm: &str, address: &str) -> Option<String> {
-    let waits = |g: usize| matches!(view.groups[g].state.as_str(), "open" | "collecting" | "sealed") && view.groups[g].added > view.groups[g].done();
+pub fn why_nobody(
+    spec: &JobSpec,
+    view: &JobView,
+    workers: &[WorkerSnapshot],
+    farm: &str,
+    address: &str,
+) -> Option<String> {
+    let waits = |g: usize| {
+        matches!(view.groups[g].state.as_str(), "open" | "collecting" | "sealed")
+            && view.groups[g].added > view.groups[g].done()
+    };
     let mut why = None;
     for g in (0..spec.groups.len()).filter(|g| waits(*g)) {
         for lane in &spec.groups[g].lanes {
@@ -38,11 +47,16 @@ pub fn missing(wanted: &[String], workers: &[WorkerSnapshot]) -> Option<Vec<Stri
 
 fn sentence(group: &str, labels: &[String], workers: &[WorkerSnapshot], farm: &str, address: &str) -> String {
     if workers.iter().all(|w| w.drain) {
-        return format!("no worker is on farm `{farm}` at {address}; start one there with `remuda worker --redis {address}`");
+        return format!(
+            "no worker is on farm `{farm}` at {address}; start one there with `remuda worker --redis {address}`"
+        );
     }
     let names: Vec<String> = labels.iter().map(|l| format!("`{l}`")).collect();
     let s = if labels.len() == 1 { "" } else { "s" };
-    format!("no worker fits group `{group}`: none has the label{s} {}; start one with `remuda worker --label …`, or take the label away", names.join(", "))
+    format!(
+        "no worker fits group `{group}`: none has the label{s} {}; start one with `remuda worker --label …`, or take the label away",
+        names.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -60,8 +74,14 @@ mod tests {
         assert_eq!(missing(&wanted, &[worker("arm64,gpu", true)]), Some(wanted.to_vec()));
         assert_eq!(missing(&wanted, &[worker("arm64,gpu", false)]), None);
         let text = sentence("web", &["gpu".to_owned()], &[worker("", false)], "lab", "redis://r");
-        assert_eq!(text, "no worker fits group `web`: none has the label `gpu`; start one with `remuda worker --label …`, or take the label away");
+        assert_eq!(
+            text,
+            "no worker fits group `web`: none has the label `gpu`; start one with `remuda worker --label …`, or take the label away"
+        );
         let text = sentence("web", &[], &[], "lab", "redis://r");
-        assert_eq!(text, "no worker is on farm `lab` at redis://r; start one there with `remuda worker --redis redis://r`");
+        assert_eq!(
+            text,
+            "no worker is on farm `lab` at redis://r; start one there with `remuda worker --redis redis://r`"
+        );
     }
 }

@@ -109,7 +109,9 @@ impl Run {
             self.tell(&fact)?;
         }
         for (host, n) in lost {
-            self.tell(&Fact::Note(format!("a worker on {host} died or was cut off: {n} of its tasks are handed out again")))?;
+            self.tell(&Fact::Note(format!(
+                "a worker on {host} died or was cut off: {n} of its tasks are handed out again"
+            )))?;
         }
         self.settle()
     }
@@ -119,7 +121,13 @@ impl Run {
             Change::Added { group, count } => Fact::Added { group: self.names.group(group), count },
             Change::Claimed { group, first, count, fence, number, slot } => {
                 self.note_claim(group, &slot.worker);
-                Fact::Claimed { group: self.names.group(group), first, count, fence, place: self.names.place(&slot, number) }
+                Fact::Claimed {
+                    group: self.names.group(group),
+                    first,
+                    count,
+                    fence,
+                    place: self.names.place(&slot, number),
+                }
             }
             Change::Ended(end) => {
                 let attempt = self.names.attempt(&end, detail, true);

@@ -116,7 +116,9 @@ impl Names {
         let wanted: Vec<(u32, u32, u64)> = changes
             .iter()
             .filter_map(|change| match change {
-                Change::Ended(end) | Change::Tried(end) if end.detail == Some(true) && (self.all_details || end.outcome != Outcome::Passed) => {
+                Change::Ended(end) | Change::Tried(end)
+                    if end.detail == Some(true) && (self.all_details || end.outcome != Outcome::Passed) =>
+                {
                     Some((end.task.0, end.task.1, end.fence))
                 }
                 _ => None,
@@ -125,7 +127,11 @@ impl Names {
         let mut found = HashMap::new();
         for part in wanted.chunks(DETAILS) {
             let details = self.store.details(&self.spec.id, part).await?;
-            found.extend(part.iter().zip(details).filter_map(|((group, task, fence), detail)| Some(((*fence, (*group, *task)), detail?))));
+            found.extend(
+                part.iter()
+                    .zip(details)
+                    .filter_map(|((group, task, fence), detail)| Some(((*fence, (*group, *task)), detail?))),
+            );
         }
         Ok(found)
     }

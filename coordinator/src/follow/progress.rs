@@ -35,10 +35,18 @@ impl Run {
         let now = self.start.elapsed();
         let tests = self.view.total(GroupKind::Tests);
         let running = self.view.running();
-        let complete = self.view.groups.iter().all(|g| g.kind == Some(GroupKind::Collect) || !matches!(g.state.as_str(), "waiting" | "open" | "collecting"));
-        let (done, total) = (tests.done(), tests.added.max(u32::try_from(self.submitted.load(Ordering::Relaxed)).unwrap_or(u32::MAX).min(tests.added)));
+        let complete = self.view.groups.iter().all(|g| {
+            g.kind == Some(GroupKind::Collect) || !matches!(g.state.as_str(), "waiting" | "open" | "collecting")
+        });
+        let (done, total) = (
+            tests.done(),
+            tests.added.max(u32::try_from(self.submitted.load(Ordering::Relaxed)).unwrap_or(u32::MAX).min(tests.added)),
+        );
         let collecting = running.iter().any(|r| self.spec.groups[r.task.0 as usize].kind == GroupKind::Collect);
-        let eta = self.first_claim.filter(|_| complete && done > 0).map(|first| now.saturating_sub(first) * (total - done) / done);
+        let eta = self
+            .first_claim
+            .filter(|_| complete && done > 0)
+            .map(|first| now.saturating_sub(first) * (total - done) / done);
         Progress {
             elapsed: now,
             phase: match () {
@@ -47,15 +55,29 @@ impl Run {
                 () if collecting && tests.added == 0 => "Collecting",
                 () if !running.is_empty() => "Running",
                 () if self.submitting && self.waiting.is_empty() => "Submitting",
+                () if self.first_claim.is_none() && self.waiting.is_empty() => "Starting",
                 () => "Waiting",
             },
             done,
             total,
             complete,
             failed: tests.counts[1..5].iter().sum(),
-            running: running.iter().map(|r| (self.running_name(r.task), now.saturating_sub(r.since), self.names.place(&r.slot, r.number).label())).collect(),
+            running: running
+                .iter()
+                .map(|r| {
+                    (
+                        self.running_name(r.task),
+                        now.saturating_sub(r.since),
+                        self.names.place(&r.slot, r.number).label(),
+                    )
+                })
+                .collect(),
             eta,
-            waiting: if self.away_since.is_some() { format!("{} does not answer", self.store.address()) } else { self.waiting.clone() },
+            waiting: if self.away_since.is_some() {
+                format!("{} does not answer", self.store.address())
+            } else {
+                self.waiting.clone()
+            },
         }
     }
 

@@ -36,7 +36,9 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
     match (view.state.as_str(), view.reason.as_str()) {
         ("incomplete", "deadline") => return (Exit::Incomplete, "the deadline has passed".into()),
         ("incomplete", "queue-timeout") => return (Exit::Incomplete, evidence.gave_up.clone()),
-        ("cancelled", "owner") => return (Exit::Incomplete, "cancelled: this program could not reach Redis in time".into()),
+        ("cancelled", "owner") => {
+            return (Exit::Incomplete, "cancelled: this program could not reach Redis in time".into());
+        }
         ("cancelled", _) => return (Exit::Incomplete, "cancelled by somebody else".into()),
         _ => {}
     }
@@ -64,7 +66,9 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
         return (Exit::TestsFailed, "flaky tests count as failed (--fail-on-flaky)".into());
     }
     match view.state.as_str() {
-        "passed" if tests.added + view.total(GroupKind::Provision).added == 0 => (Exit::NothingSelected, "there was nothing to run".into()),
+        "passed" if tests.added + view.total(GroupKind::Provision).added == 0 => {
+            (Exit::NothingSelected, "there was nothing to run".into())
+        }
         "passed" => (Exit::Passed, String::new()),
         _ => (Exit::TestsFailed, "a group failed".into()),
     }
@@ -100,7 +104,10 @@ mod tests {
         assert_eq!(with("J cancelled owner"), 6);
         assert_eq!(exit(TESTS, "J passed", &plain), 5);
         assert_eq!(exit(&[GroupKind::Provision, GroupKind::Tests], "G 0 failed\nG 1 skipped\nJ failed", &plain), 4);
-        assert_eq!(exit(TESTS, "J cancelled user", &Evidence { signal: Some(Exit::Interrupted), ..plain.clone() }), 130);
+        assert_eq!(
+            exit(TESTS, "J cancelled user", &Evidence { signal: Some(Exit::Interrupted), ..plain.clone() }),
+            130
+        );
         assert_eq!(exit(TESTS, "J cancelled user", &Evidence { signal: Some(Exit::Terminated), ..plain }), 143);
     }
 

@@ -109,7 +109,8 @@ impl JobView {
     }
 
     pub(crate) fn of_kinds(kinds: impl Iterator<Item = GroupKind>) -> Self {
-        let groups = kinds.map(|kind| GroupView { kind: Some(kind), state: "waiting".into(), ..GroupView::default() }).collect();
+        let groups =
+            kinds.map(|kind| GroupView { kind: Some(kind), state: "waiting".into(), ..GroupView::default() }).collect();
         Self { groups, state: "open".into(), ..Self::default() }
     }
 
@@ -124,7 +125,14 @@ impl JobView {
             Event::Claimed { group, fence, first, count, place, worker, slot } => {
                 let slot = SlotKey { worker: worker.as_str().into(), slot: slot.as_str().into() };
                 self.claim(*group, *fence, *first, *count, *place, &slot, now);
-                Some(Change::Claimed { group: *group, first: *first, count: *count, fence: *fence, number: *place, slot })
+                Some(Change::Claimed {
+                    group: *group,
+                    first: *first,
+                    count: *count,
+                    fence: *fence,
+                    number: *place,
+                    slot,
+                })
             }
             Event::Ended { group, task, outcome, fence, us, place, detail, wide_us } => {
                 let end = self.end((*group, *task), *outcome, *fence, (*us, *wide_us), *place, *detail, now);
@@ -142,7 +150,12 @@ impl JobView {
                 if *why == Requeue::Lost {
                     self.tries.entry(task).or_default().1 += 1;
                 }
-                (*why != Requeue::Retry).then(|| Change::Back { task, lost: *why == Requeue::Lost, fence: *fence, slot })
+                (*why != Requeue::Retry).then(|| Change::Back {
+                    task,
+                    lost: *why == Requeue::Lost,
+                    fence: *fence,
+                    slot,
+                })
             }
             Event::Group { group, state, reason } => {
                 let view = self.groups.get_mut(*group as usize)?;
@@ -186,7 +199,16 @@ impl JobView {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
-    fn end(&mut self, task: TaskKey, outcome: Outcome, fence: u64, (us, wide_us): (u64, u64), number: u32, detail: Option<bool>, now: Duration) -> End {
+    fn end(
+        &mut self,
+        task: TaskKey,
+        outcome: Outcome,
+        fence: u64,
+        (us, wide_us): (u64, u64),
+        number: u32,
+        detail: Option<bool>,
+        now: Duration,
+    ) -> End {
         let slot = self.leave(task, fence, now);
         let view = slot.as_ref().and_then(|slot| self.slots.get_mut(slot));
         let first_in_slot = view.is_some_and(|view| {
@@ -237,7 +259,12 @@ impl JobView {
     pub fn differing(&self, snapshot: &JobSnapshot) -> Vec<u32> {
         let claimed = |counts: &[u32; 7]| counts[..5].iter().sum::<u32>();
         let pairs = self.groups.iter().zip(&snapshot.groups).zip(0..);
-        pairs.filter(|((view, group), _)| claimed(&view.counts) != claimed(&group.ended) || view.counts[..5] != group.ended[..5]).map(|(_, g)| g).collect()
+        pairs
+            .filter(|((view, group), _)| {
+                claimed(&view.counts) != claimed(&group.ended) || view.counts[..5] != group.ended[..5]
+            })
+            .map(|(_, g)| g)
+            .collect()
     }
 
     /// Takes the record of a task in; a change if it ended unseen, or otherwise than was seen.
@@ -249,7 +276,10 @@ impl JobView {
         }
         let task = (group, record.task);
         let known = self.tries.entry(task).or_default();
-        known.0.resize(known.0.len().max(record.fails.saturating_sub(u32::from(outcome.is_failure())) as usize), Outcome::Failed);
+        known.0.resize(
+            known.0.len().max(record.fails.saturating_sub(u32::from(outcome.is_failure())) as usize),
+            Outcome::Failed,
+        );
         let end = self.end(task, outcome, record.fence, (record.us, 0), 0, Some(true), Duration::ZERO);
         self.settle(&end);
         Some(Change::Ended(end))

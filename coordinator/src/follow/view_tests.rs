@@ -29,7 +29,10 @@ fn a_slot_runs_the_first_task_of_its_claim_that_has_not_ended() {
 #[test]
 fn an_end_knows_its_slot_and_the_attempts_before_it() {
     let mut view = job(&[GroupKind::Tests]);
-    let changes = play(&mut view, "+ 0 0 1\n> 0 1 0 1 0 w1 0\n- 0 0 F 1 10 0 d\n~ 0 0 retry 1\n> 0 2 0 1 3 w2 5\n= 0 0 P 2 20 3 w15");
+    let changes = play(
+        &mut view,
+        "+ 0 0 1\n> 0 1 0 1 0 w1 0\n- 0 0 F 1 10 0 d\n~ 0 0 retry 1\n> 0 2 0 1 3 w2 5\n= 0 0 P 2 20 3 w15",
+    );
     let Some(Change::Ended(end)) = changes.last() else { panic!("no end: {changes:?}") };
     assert_eq!((end.outcome, end.us, end.wide_us, end.number), (Outcome::Passed, 20, 15, 3));
     assert_eq!(end.earlier, [Outcome::Failed]);
@@ -69,11 +72,22 @@ fn slow_is_said_at_one_two_and_four_times_the_limit() {
 fn what_was_missed_is_found_in_the_records() {
     let mut view = job(&[GroupKind::Tests, GroupKind::Tests]);
     play(&mut view, "+ 0 0 3\n> 0 1 0 3 0 w1 0\n= 0 0 P 1 10 0");
-    let group = GroupSnapshot { added: 3, state: "failed".into(), ended: [2, 1, 0, 0, 0, 0, 0], ..GroupSnapshot::default() };
-    let snapshot = JobSnapshot { state: "failed".into(), groups: vec![group, GroupSnapshot::default()], ..JobSnapshot::default() };
+    let group =
+        GroupSnapshot { added: 3, state: "failed".into(), ended: [2, 1, 0, 0, 0, 0, 0], ..GroupSnapshot::default() };
+    let snapshot =
+        JobSnapshot { state: "failed".into(), groups: vec![group, GroupSnapshot::default()], ..JobSnapshot::default() };
     view.reload(&snapshot);
     assert_eq!(view.differing(&snapshot), [0]);
-    let record = |task, outcome| TaskRecord { task, outcome: Some(outcome), running: false, fence: 1, fails: 1, losses: 0, company: 0, us: 7 };
+    let record = |task, outcome| TaskRecord {
+        task,
+        outcome: Some(outcome),
+        running: false,
+        fence: 1,
+        fails: 1,
+        losses: 0,
+        company: 0,
+        us: 7,
+    };
     assert_eq!(view.record(0, &record(0, Outcome::Passed)), None);
     for found in [record(1, Outcome::Passed), record(2, Outcome::Failed)] {
         assert!(view.record(0, &found).is_some());

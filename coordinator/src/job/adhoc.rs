@@ -36,12 +36,19 @@ pub fn command(words: &[OsString], keyword: Option<&str>) -> Result<Adhoc, Error
     let words = utf8(words)?;
     let Some(called) = pytest::recognise(&words) else {
         if keyword.is_some() {
-            return Err(Error::Usage(format!("-k goes with a test framework, and `{}` is run as one plain command; leave -k out", words[0])));
+            return Err(Error::Usage(format!(
+                "-k goes with a test framework, and `{}` is run as one plain command; leave -k out",
+                words[0]
+            )));
         }
         let hidden = words.iter().position(|w| w == "pytest" || w == "py.test").filter(|&at| at > 0);
         let note = hidden.map(|at| {
             let (before, rest) = words.split_at(at);
-            format!("this runs as one task; for test by test: {} remuda run -- {}", template::command_line(before), template::command_line(rest))
+            format!(
+                "this runs as one task; for test by test: {} remuda run -- {}",
+                template::command_line(before),
+                template::command_line(rest)
+            )
         });
         let adapter = Adapter::Command { template: template::literal(&words) };
         let items = Items::Known(vec![template::command_line(&words)]);
@@ -80,7 +87,9 @@ pub fn each(words: &[OsString], null: bool) -> Result<Draft, Error> {
     };
     let line = utf8(command)?.join(" ");
     if line.trim().is_empty() {
-        return Err(Error::Usage(format!("there is no command before `{SEPARATOR}`; write remuda each 'CMD {{}}' {SEPARATOR} ITEM…")));
+        return Err(Error::Usage(format!(
+            "there is no command before `{SEPARATOR}`; write remuda each 'CMD {{}}' {SEPARATOR} ITEM…"
+        )));
     }
     let template = template::template(&CommandText::Line(template::with_place(&line)));
     let items = match items {
@@ -88,7 +97,13 @@ pub fn each(words: &[OsString], null: bool) -> Result<Draft, Error> {
         Some(items) if items.iter().any(|w| w == SEPARATOR) => {
             return Err(Error::Usage(format!("only one list of items can be given with `{SEPARATOR}`")));
         }
-        Some(items) => Items::Known(items.iter().enumerate().map(|(i, w)| item(i as u64 + 1, w.as_encoded_bytes())).collect::<Result<_, _>>()?),
+        Some(items) => Items::Known(
+            items
+                .iter()
+                .enumerate()
+                .map(|(i, w)| item(i as u64 + 1, w.as_encoded_bytes()))
+                .collect::<Result<_, _>>()?,
+        ),
         None => Items::Input { null },
     };
     Ok(draft("each".into(), Adapter::Command { template }, items))
@@ -112,7 +127,12 @@ fn utf8(words: &[OsString]) -> Result<Vec<String>, Error> {
     words
         .iter()
         .map(|word| {
-            let refused = || Error::Usage(format!("the word {} of the command is not UTF-8; rename the file, or put the command into a script", word.as_encoded_bytes().escape_ascii()));
+            let refused = || {
+                Error::Usage(format!(
+                    "the word {} of the command is not UTF-8; rename the file, or put the command into a script",
+                    word.as_encoded_bytes().escape_ascii()
+                ))
+            };
             word.to_str().map(str::to_owned).ok_or_else(refused)
         })
         .collect()
@@ -120,7 +140,8 @@ fn utf8(words: &[OsString]) -> Result<Vec<String>, Error> {
 
 fn group_name(program: &str) -> String {
     let base = program.rsplit('/').next().unwrap_or(program);
-    let name: String = base.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let name: String =
+        base.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     if name.is_empty() { "command".into() } else { name }
 }
 

@@ -41,7 +41,9 @@ fn fixed_part(path: &Path) -> PathBuf {
 fn walk(root: &Path, inside: &Path, matcher: &GlobMatcher, hidden: bool, found: &mut Vec<String>) -> Result<(), Error> {
     let entries = match std::fs::read_dir(root.join(inside)) {
         Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
         Err(error) => return Err(Error::io(format!("read the folder {}", root.join(inside).display()), error)),
     };
     for entry in entries {
@@ -56,7 +58,10 @@ fn walk(root: &Path, inside: &Path, matcher: &GlobMatcher, hidden: bool, found: 
             }
         } else if matcher.is_match(&path) {
             let text = path.to_str().ok_or_else(|| {
-                Error::Usage(format!("the file name {} is not UTF-8; rename it, or leave it out of the glob", path.to_string_lossy().escape_debug()))
+                Error::Usage(format!(
+                    "the file name {} is not UTF-8; rename it, or leave it out of the glob",
+                    path.to_string_lossy().escape_debug()
+                ))
             })?;
             found.push(text.to_owned());
         }
@@ -72,7 +77,14 @@ mod tests {
 
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for file in ["spec/b_spec.rb", "spec/a_spec.rb", "spec/deep/er/c_spec.rb", "spec/helper.rb", ".git/x_spec.rb", ".hidden/h_spec.rb"] {
+        for file in [
+            "spec/b_spec.rb",
+            "spec/a_spec.rb",
+            "spec/deep/er/c_spec.rb",
+            "spec/helper.rb",
+            ".git/x_spec.rb",
+            ".hidden/h_spec.rb",
+        ] {
             let path = dir.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
@@ -87,7 +99,10 @@ mod tests {
     #[test]
     fn files_come_sorted_and_stars_stay_in_their_folder() {
         let dir = tree();
-        assert_eq!(find(dir.path(), "spec/**/*_spec.rb").unwrap(), ["spec/a_spec.rb", "spec/b_spec.rb", "spec/deep/er/c_spec.rb"]);
+        assert_eq!(
+            find(dir.path(), "spec/**/*_spec.rb").unwrap(),
+            ["spec/a_spec.rb", "spec/b_spec.rb", "spec/deep/er/c_spec.rb"]
+        );
         assert_eq!(find(dir.path(), "./spec/*_spec.rb").unwrap(), ["spec/a_spec.rb", "spec/b_spec.rb"]);
         assert_eq!(find(dir.path(), "**/h_spec.rb").unwrap_err().exit(), Exit::NothingSelected);
         assert_eq!(find(dir.path(), ".hidden/*.rb").unwrap(), [".hidden/h_spec.rb"]);
@@ -97,7 +112,10 @@ mod tests {
     fn a_glob_that_matches_nothing_is_an_error_with_its_group() {
         let dir = tree();
         let error = find(dir.path(), "test/*.py").unwrap_err();
-        let expected = format!("error: group `legacy`: no file under {} matches `test/*.py`\n  hint: globs are relative", dir.path().display());
+        let expected = format!(
+            "error: group `legacy`: no file under {} matches `test/*.py`\n  hint: globs are relative",
+            dir.path().display()
+        );
         assert!(error.render().starts_with(&expected), "{}", error.render());
         assert_eq!(error.exit().code(), 5);
     }

@@ -115,10 +115,18 @@ pub fn drafts(file: &ProjectFile, chosen: &[usize]) -> Result<Vec<Draft>, Error>
 fn adapter_of(group: &GroupConfig, folder: &Path) -> Result<(GroupKind, Adapter, Items), Error> {
     let command = |text: &CommandText| Adapter::Command { template: template::template(text) };
     Ok(match &group.what {
-        What::Provision { up, count } => (GroupKind::Provision, command(up), Items::Known((0..*count).map(|i| i.to_string()).collect())),
-        What::Command { command: text, items: Some(items) } => (GroupKind::Tests, command(text), Items::Known(checked(items)?)),
-        What::Command { command: text, items: None } => (GroupKind::Tests, command(text), Items::Known(vec![once(text)])),
-        What::Files { command: text, files } => (GroupKind::Tests, command(text), Items::Known(files::matching(&group.name, folder, files)?)),
+        What::Provision { up, count } => {
+            (GroupKind::Provision, command(up), Items::Known((0..*count).map(|i| i.to_string()).collect()))
+        }
+        What::Command { command: text, items: Some(items) } => {
+            (GroupKind::Tests, command(text), Items::Known(checked(items)?))
+        }
+        What::Command { command: text, items: None } => {
+            (GroupKind::Tests, command(text), Items::Known(vec![once(text)]))
+        }
+        What::Files { command: text, files } => {
+            (GroupKind::Tests, command(text), Items::Known(files::matching(&group.name, folder, files)?))
+        }
         What::Abq { command } => (GroupKind::Tests, Adapter::Abq { argv: words(command) }, Items::Collected),
         What::Pytest { program, args } => {
             let settings = &group.settings;
@@ -163,7 +171,12 @@ pub fn check_item(number: u64, item: &str) -> Result<(), Error> {
     Err(Error::Item { number, shown: format!("{}…", shown.escape_debug()), problem })
 }
 
-fn pytest_adapter(program: Vec<String>, args: Vec<String>, isolation: Option<IsolationArg>, group_by: Option<GroupByArg>) -> Adapter {
+fn pytest_adapter(
+    program: Vec<String>,
+    args: Vec<String>,
+    isolation: Option<IsolationArg>,
+    group_by: Option<GroupByArg>,
+) -> Adapter {
     Adapter::Pytest {
         program,
         args,
@@ -192,7 +205,13 @@ fn pick<T: Clone>(general: Option<&Chosen<T>>, own: Option<&T>) -> Option<T> {
 ///
 /// # Errors
 /// The groups do not fit together, or a variable that was asked for is not set.
-pub fn build(head: Head, drafts: Vec<Draft>, settings: &Layer, pools: &BTreeMap<String, Vec<String>>, look: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Error> {
+pub fn build(
+    head: Head,
+    drafts: Vec<Draft>,
+    settings: &Layer,
+    pools: &BTreeMap<String, Vec<String>>,
+    look: &dyn Fn(&str) -> Option<String>,
+) -> Result<Plan, Error> {
     let mut spec = head_spec(head, settings, look)?;
     let locked = |name: &String| drafts.iter().any(|d| d.settings.locks.contains_key(name));
     spec.pools = pools.iter().filter(|(name, _)| locked(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -203,7 +222,10 @@ pub fn build(head: Head, drafts: Vec<Draft>, settings: &Layer, pools: &BTreeMap<
         let own = group_spec(&draft, &numbers, settings, look)?;
         if draft.items == Items::Collected {
             spec.groups.push(collector(&own, group + 1));
-            spec.groups.push(GroupSpec { lanes: own.lanes.iter().map(|l| LaneSpec { warm: true, ..l.clone() }).collect(), ..own });
+            spec.groups.push(GroupSpec {
+                lanes: own.lanes.iter().map(|l| LaneSpec { warm: true, ..l.clone() }).collect(),
+                ..own
+            });
             feeds.push(Feed { group, lane, items: Items::Known(vec![draft.name]) });
             lane += 2;
         } else {
@@ -231,7 +253,9 @@ fn numbers(drafts: &[Draft]) -> Vec<u32> {
 fn head_spec(head: Head, settings: &Layer, look: &dyn Fn(&str) -> Option<String>) -> Result<JobSpec, Error> {
     let detach = settings.on_disconnect.as_ref().is_some_and(|c| c.value == OnDisconnect::Detach);
     if detach && head.embedded {
-        return Err(Error::Usage("--on-disconnect detach needs a farm that goes on without this program: name one with --redis URL".into()));
+        return Err(Error::Usage(
+            "--on-disconnect detach needs a farm that goes on without this program: name one with --redis URL".into(),
+        ));
     }
     let typed = settings.env.as_ref().is_some_and(|c| c.origin == Origin::Flag);
     let wanted = settings.env.as_ref().map(|c| c.value.0.clone()).unwrap_or_default();
@@ -261,7 +285,11 @@ fn head_spec(head: Head, settings: &Layer, look: &dyn Fn(&str) -> Option<String>
 }
 
 /// `NAME=VALUE` as it is, `NAME` from the submitter's own; one that is not set is an error only if it was typed.
-fn variables(wanted: &[String], typed: bool, look: &dyn Fn(&str) -> Option<String>) -> Result<BTreeMap<String, String>, Error> {
+fn variables(
+    wanted: &[String],
+    typed: bool,
+    look: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, Error> {
     let mut found = BTreeMap::new();
     for text in wanted {
         let (name, value) = match text.split_once('=') {
@@ -273,21 +301,34 @@ fn variables(wanted: &[String], typed: bool, look: &dyn Fn(&str) -> Option<Strin
         }
         match value {
             Some(value) => drop(found.insert(name.to_owned(), value)),
-            None if typed => return Err(Error::Usage(format!("--env {name}: this variable is not set here; export it, or write --env {name}=VALUE"))),
+            None if typed => {
+                return Err(Error::Usage(format!(
+                    "--env {name}: this variable is not set here; export it, or write --env {name}=VALUE"
+                )));
+            }
             None => {}
         }
     }
     Ok(found)
 }
 
-fn group_spec(draft: &Draft, numbers: &[u32], settings: &Layer, look: &dyn Fn(&str) -> Option<String>) -> Result<GroupSpec, Error> {
+fn group_spec(
+    draft: &Draft,
+    numbers: &[u32],
+    settings: &Layer,
+    look: &dyn Fn(&str) -> Option<String>,
+) -> Result<GroupSpec, Error> {
     let own = &draft.settings;
     let mut labels = own.labels.clone();
     labels.extend(settings.labels.as_ref().map(|c| c.value.clone()).unwrap_or_default());
     labels.sort();
     labels.dedup();
     // provisioning that fails is not made better by silently doing it again
-    let retries = if draft.kind == GroupKind::Provision { own.retries } else { pick(settings.retries.as_ref(), own.retries.as_ref()) };
+    let retries = if draft.kind == GroupKind::Provision {
+        own.retries
+    } else {
+        pick(settings.retries.as_ref(), own.retries.as_ref())
+    };
     let mut adapter = draft.adapter.clone();
     if let Adapter::Pytest { isolation, group_by, .. } = &mut adapter {
         let pytest = pytest_adapter(

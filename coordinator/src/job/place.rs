@@ -15,7 +15,10 @@ use crate::error::Error;
 pub fn tree(folder: &Path) -> Result<Tree, Error> {
     let meta = std::fs::metadata(folder).map_err(|e| Error::io(format!("look at {}", folder.display()), e))?;
     let path = folder.to_str().ok_or_else(|| {
-        Error::Usage(format!("the path of this folder is not UTF-8: {}; rename it, or run from another one", folder.to_string_lossy().escape_debug()))
+        Error::Usage(format!(
+            "the path of this folder is not UTF-8: {}; rename it, or run from another one",
+            folder.to_string_lossy().escape_debug()
+        ))
     })?;
     Ok(Tree { path: path.to_owned(), host: host(), mark: format!("{}:{}", meta.dev(), meta.ino()) })
 }
@@ -39,7 +42,9 @@ pub fn project(folder: &Path) -> String {
     let by_name = || folder.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy().into_owned());
     let Some(top) = folder.ancestors().find(|dir| dir.join(".git").exists()) else { return by_name() };
     let inside = folder.strip_prefix(top).unwrap_or(Path::new(""));
-    let remote = git_folder(top).and_then(|git| std::fs::read_to_string(git.join("config")).ok()).and_then(|config| remote_of(&config));
+    let remote = git_folder(top)
+        .and_then(|git| std::fs::read_to_string(git.join("config")).ok())
+        .and_then(|config| remote_of(&config));
     match remote {
         Some(remote) if inside.as_os_str().is_empty() => normalise(&remote),
         Some(remote) => format!("{}/{}", normalise(&remote), inside.display()),
@@ -105,7 +110,12 @@ mod tests {
 
     #[test]
     fn one_repository_has_one_key_however_it_was_cloned() {
-        for url in ["https://Example.org/org/repo.git", "git@example.org:org/repo.git", "ssh://git@example.org/org/repo", "https://me:tok:en@example.org/org/repo/"] {
+        for url in [
+            "https://Example.org/org/repo.git",
+            "git@example.org:org/repo.git",
+            "ssh://git@example.org/org/repo",
+            "https://me:tok:en@example.org/org/repo/",
+        ] {
             assert_eq!(normalise(url), "example.org/org/repo", "{url}");
         }
         assert_eq!(normalise("/srv/git/repo.git"), "srv/git/repo");

@@ -47,7 +47,13 @@ pub fn recognise(words: &[String]) -> Option<Called> {
     let mut at = 1;
     while at < words.len() {
         match words[at].as_str() {
-            "-m" => return if words.get(at + 1).is_some_and(|m| m == "pytest" || m == "py.test") { split(at + 2) } else { None },
+            "-m" => {
+                return if words.get(at + 1).is_some_and(|m| m == "pytest" || m == "py.test") {
+                    split(at + 2)
+                } else {
+                    None
+                };
+            }
             "-mpytest" => return split(at + 1),
             "-X" | "-W" => at += 2,
             word if word.starts_with('-') && word != "-" && word != "-c" => at += 1,
@@ -141,12 +147,23 @@ mod tests {
 
     #[test]
     fn pytest_is_recognised_however_it_is_called() {
-        for (line, args) in [("pytest tests -x", 1), ("./venv/bin/pytest", 1), ("python -m pytest tests", 3), ("/usr/bin/python3.12 -X dev -B -m pytest -q", 6)] {
+        for (line, args) in [
+            ("pytest tests -x", 1),
+            ("./venv/bin/pytest", 1),
+            ("python -m pytest tests", 3),
+            ("/usr/bin/python3.12 -X dev -B -m pytest -q", 6),
+        ] {
             let called = recognise(&words(line)).unwrap_or_else(|| panic!("{line}"));
             assert_eq!(called.program, words(line)[..args], "{line}");
             assert_eq!(called.args, words(line)[args..], "{line}");
         }
-        for line in ["python setup.py -m pytest", "python -c -m pytest", "python -m unittest", "make pytest", "python-config -m pytest"] {
+        for line in [
+            "python setup.py -m pytest",
+            "python -c -m pytest",
+            "python -m unittest",
+            "make pytest",
+            "python-config -m pytest",
+        ] {
             assert_eq!(recognise(&words(line)), None, "{line}");
         }
     }
@@ -156,11 +173,20 @@ mod tests {
         let all = known(&words("-xvn3 --dist loadfile --timeout=60 --durations 5 tests"));
         assert_eq!(
             all,
-            Known { slots: Some(Slots::Count(3)), maxfail: Some(1), group_by: Some(GroupByArg::File), timeout: Span::from_text("60").ok(), verbosity: 1, live: false }
+            Known {
+                slots: Some(Slots::Count(3)),
+                maxfail: Some(1),
+                group_by: Some(GroupByArg::File),
+                timeout: Span::from_text("60").ok(),
+                verbosity: 1,
+                live: false
+            }
         );
         assert_eq!(known(&words("-n auto --maxfail 3")).slots, Some(Slots::Auto));
         assert_eq!(known(&words("-n0")).slots, Some(Slots::Count(1)));
-        assert!(known(&words("-xs")).live && known(&words("--capture=no")).live && !known(&words("--capture=sys")).live);
+        assert!(
+            known(&words("-xs")).live && known(&words("--capture=no")).live && !known(&words("--capture=sys")).live
+        );
     }
 
     #[test]

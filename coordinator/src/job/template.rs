@@ -12,8 +12,9 @@ pub const PLACEHOLDERS: [&str; 6] = ["{}", "{item}", "{.}", "{/}", "{#}", "{inde
 
 /// What only a shell can run as a first word.
 const BUILTINS: [&str; 34] = [
-    ".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "eval", "exec", "exit", "export", "fc", "fg", "for", "getopts", "hash",
-    "if", "jobs", "read", "readonly", "return", "set", "shift", "times", "trap", "type", "ulimit", "umask", "unalias", "unset", "until", "while",
+    ".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "eval", "exec", "exit", "export", "fc",
+    "fg", "for", "getopts", "hash", "if", "jobs", "read", "readonly", "return", "set", "shift", "times", "trap",
+    "type", "ulimit", "umask", "unalias", "unset", "until", "while",
 ];
 
 /// The template of a command.
@@ -96,7 +97,17 @@ mod tests {
 
     #[test]
     fn what_needs_a_shell_gets_one() {
-        for line in ["gzip {} | wc", "echo $HOME", "A=1 env", "cd {}", "exit {}", "echo 'a b'", "ls *.c", "a && b", "sleep 1 # why"] {
+        for line in [
+            "gzip {} | wc",
+            "echo $HOME",
+            "A=1 env",
+            "cd {}",
+            "exit {}",
+            "echo 'a b'",
+            "ls *.c",
+            "a && b",
+            "sleep 1 # why",
+        ] {
             assert_eq!(of(line), Template::Shell(line.into()), "{line}");
         }
     }
@@ -106,7 +117,10 @@ mod tests {
         let words = ["find", ".", "-exec", "echo", "{}", "it's {item}", ";"].map(str::to_owned);
         let Template::Shell(line) = literal(&words) else { panic!("not a shell line") };
         assert!(!has_placeholder(&line), "{line}");
-        let echoed = std::process::Command::new("sh").args(["-c", &line.replace("exec 'find'", "printf '%s\\n'")]).output().unwrap();
+        let echoed = std::process::Command::new("sh")
+            .args(["-c", &line.replace("exec 'find'", "printf '%s\\n'")])
+            .output()
+            .unwrap();
         assert_eq!(String::from_utf8(echoed.stdout).unwrap(), words[1..].join("\n") + "\n");
         assert_eq!(literal(&["ls".to_owned()]), argv(&["ls"]));
     }

@@ -65,7 +65,10 @@ fn a_pytest_group_gets_a_collector_behind_the_same_gate_without_its_locks() {
     );
     let (collect, tests) = (&plan.spec.groups[1], &plan.spec.groups[2]);
     assert_eq!((collect.collects, collect.lanes[0].locks.len(), collect.lanes[0].warm), (Some(2), 0, false));
-    assert_eq!((tests.lanes[0].lockset().as_str(), tests.lanes[0].warm, tests.timeout_ms), ("repository=1", true, Some(300_000)));
+    assert_eq!(
+        (tests.lanes[0].lockset().as_str(), tests.lanes[0].warm, tests.timeout_ms),
+        ("repository=1", true, Some(300_000))
+    );
     assert_eq!(plan.spec.pools.keys().collect::<Vec<_>>(), ["repository"]);
     let feeds: Vec<_> = plan.feeds.iter().map(|f| (f.group, f.lane)).collect();
     assert_eq!(feeds, [(0, 0), (1, 1), (3, 3)]);
@@ -105,7 +108,10 @@ fn pytest_on_the_command_line_keeps_its_flags_and_ours_follow_them() {
 #[test]
 fn any_other_command_is_one_task() {
     let made = adhoc::command(&words("make -C lib check"), None).unwrap();
-    assert_eq!((made.draft.name.as_str(), &made.draft.items), ("make", &Items::Known(vec!["make -C lib check".into()])));
+    assert_eq!(
+        (made.draft.name.as_str(), &made.draft.items),
+        ("make", &Items::Known(vec!["make -C lib check".into()]))
+    );
     let note = adhoc::command(&words("uv run pytest -q"), None).unwrap().note.unwrap();
     assert_eq!(note, "this runs as one task; for test by test: uv run remuda run -- pytest -q");
     assert_eq!(adhoc::command(&words("make"), Some("x")).unwrap_err().exit(), Exit::Usage);
@@ -136,12 +142,16 @@ fn names_that_are_not_utf8_are_refused_and_shown() {
 #[test]
 fn a_name_of_a_megabyte_is_refused_without_printing_it() {
     let error = adhoc::item(3, &[b'x'; 1 << 20]).unwrap_err();
-    assert_eq!(error.to_string(), format!("item 3 ({}…) has 1048576 bytes; a task's name may have at most 65536", "x".repeat(40)));
+    assert_eq!(
+        error.to_string(),
+        format!("item 3 ({}…) has 1048576 bytes; a task's name may have at most 65536", "x".repeat(40))
+    );
     assert_eq!(error.exit().code(), 2);
 }
 
 #[test]
 fn an_embedded_run_cannot_be_detached() {
-    let typed = Layer { on_disconnect: Some(Chosen { value: OnDisconnect::Detach, origin: Origin::Flag }), ..Layer::default() };
+    let typed =
+        Layer { on_disconnect: Some(Chosen { value: OnDisconnect::Detach, origin: Origin::Flag }), ..Layer::default() };
     assert_eq!(plan_of("", typed).unwrap_err().exit(), Exit::Usage);
 }

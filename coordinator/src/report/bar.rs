@@ -1,8 +1,8 @@
 //! The bar below the lines on a terminal: how far the run is and what runs. Only text; `console` writes it.
 
+use super::Progress;
 use super::console::counter_text;
 use super::text::{Colour, Style, length, name};
-use super::Progress;
 
 /// Cells of the bar.
 const CELLS: u32 = 24;
@@ -44,7 +44,13 @@ fn render(now: &Progress, style: Style) -> Vec<String> {
     let filled = usize::try_from(filled).unwrap_or(0).min(CELLS as usize);
     let bar = format!("{}{}", "█".repeat(filled), "░".repeat(CELLS as usize - filled));
     let colour = if now.failed > 0 { Colour::Red } else { Colour::Green };
-    let head = format!("{} [ {} ] {} {}", style.status(now.phase, Colour::Cyan), length(now.elapsed), style.paint(colour, &bar), counter_text(now));
+    let head = format!(
+        "{} [ {} ] {} {}",
+        style.status(now.phase, Colour::Cyan),
+        length(now.elapsed),
+        style.paint(colour, &bar),
+        counter_text(now)
+    );
     let mut lines = vec![head];
     for (id, age, place) in now.running.iter().take(UNITS) {
         let unit = format!("{:>12} [{:>8}] {} {}", "", length(*age), name(id), style.paint(Colour::Dim, place));
@@ -63,7 +69,16 @@ mod tests {
 
     fn progress(done: u32, running: usize) -> Progress {
         let unit = |i: usize| (format!("t.py::test_{i}"), Duration::from_secs(2), "lab1/0".to_owned());
-        Progress { elapsed: Duration::from_secs(12), phase: "Running", done, total: 48, complete: true, failed: 1, running: (0..running).map(unit).collect(), ..Progress::default() }
+        Progress {
+            elapsed: Duration::from_secs(12),
+            phase: "Running",
+            done,
+            total: 48,
+            complete: true,
+            failed: 1,
+            running: (0..running).map(unit).collect(),
+            ..Progress::default()
+        }
     }
 
     #[test]

@@ -50,7 +50,19 @@ impl<W: Write + Send> Console<W> {
     pub fn new(out: W, look: Look, spec: Arc<JobSpec>) -> Self {
         let many_groups = spec.groups.iter().filter(|g| g.kind != GroupKind::Collect).count() > 1;
         let style = Style { colour: look.colour };
-        Self { out, echo: None, look, style, spec, many_groups, bar: Bar::default(), failures: Vec::new(), not_repeated: 0, counter_at: COUNTER_EVERY, phase: "" }
+        Self {
+            out,
+            echo: None,
+            look,
+            style,
+            spec,
+            many_groups,
+            bar: Bar::default(),
+            failures: Vec::new(),
+            not_repeated: 0,
+            counter_at: COUNTER_EVERY,
+            phase: "",
+        }
     }
 
     /// What tasks print goes on as they printed it: standard output to `echo`, errors to the console.
@@ -128,7 +140,12 @@ impl<W: Write + Send> Console<W> {
 
     fn tried(&mut self, attempt: &Attempt) -> io::Result<()> {
         let (word, _) = status_word(attempt.outcome);
-        let title = format!("{} {} (attempt {}: {word})", took(attempt.us), self.title(&attempt.group, &attempt.id), attempt.number);
+        let title = format!(
+            "{} {} (attempt {}: {word})",
+            took(attempt.us),
+            self.title(&attempt.group, &attempt.id),
+            attempt.number
+        );
         self.line("RETRY", Colour::Yellow, &title)?;
         self.say(&output(attempt, false))
     }
@@ -172,7 +189,9 @@ impl<W: Write + Send> Console<W> {
                 self.line(&state.to_uppercase(), Colour::Yellow, &format!("{group}: {}", self.plain_reason(reason)))
             }
             (GroupKind::Provision, "succeeded") => self.line("Ready", Colour::Green, group),
-            (_, "failed") if !reason.is_empty() && self.many_groups => self.line("FAILED", Colour::Red, &format!("{group}: {}", self.plain_reason(reason))),
+            (_, "failed") if !reason.is_empty() && self.many_groups => {
+                self.line("FAILED", Colour::Red, &format!("{group}: {}", self.plain_reason(reason)))
+            }
             _ => Ok(()),
         }
     }
@@ -191,16 +210,32 @@ impl<W: Write + Send> Console<W> {
 
     fn host(&mut self, report: &HostReport) -> io::Result<()> {
         if !report.no_fork.is_empty() {
-            self.line("Note", Colour::Yellow, &format!("{}: a process for each slot instead of a fork: {}", report.host, report.no_fork))?;
+            self.line(
+                "Note",
+                Colour::Yellow,
+                &format!("{}: a process for each slot instead of a fork: {}", report.host, report.no_fork),
+            )?;
         }
         for (fixture, text) in &report.late {
-            self.line("ERROR", Colour::Red, &format!("teardown of {fixture} failed after its last test had been reported"))?;
+            self.line(
+                "ERROR",
+                Colour::Red,
+                &format!("teardown of {fixture} failed after its last test had been reported"),
+            )?;
             self.say(&indent(text))?;
             if self.failures.len() < REPEATED {
-                self.failures.push(format!("{} teardown of {fixture} on {}\n", self.style.status("ERROR", Colour::Red), report.host));
+                self.failures.push(format!(
+                    "{} teardown of {fixture} on {}\n",
+                    self.style.status("ERROR", Colour::Red),
+                    report.host
+                ));
             }
         }
-        if report.summary.trim().is_empty() { Ok(()) } else { self.say(&format!("{}\n", report.summary.trim_end_matches('\n'))) }
+        if report.summary.trim().is_empty() {
+            Ok(())
+        } else {
+            self.say(&format!("{}\n", report.summary.trim_end_matches('\n')))
+        }
     }
 
     fn finished(&mut self, summary: &Summary) -> io::Result<()> {
@@ -281,7 +316,11 @@ impl<W: Write + Send> Reporter for Console<W> {
         match fact {
             Fact::Began { job, name: title, redis, slots } => {
                 let slots = slots.map(|n| format!("{} on ", count(n.into(), "slot"))).unwrap_or_default();
-                self.line("Remuda", Colour::Green, &format!("{} ({slots}{redis}, job {})", name(title), &job[..8.min(job.len())]))
+                self.line(
+                    "Remuda",
+                    Colour::Green,
+                    &format!("{} ({slots}{redis}, job {})", name(title), &job[..8.min(job.len())]),
+                )
             }
             Fact::Tried(attempt) => self.tried(attempt),
             Fact::Ended(attempt) => self.ended(attempt),
@@ -292,7 +331,8 @@ impl<W: Write + Send> Reporter for Console<W> {
             }
             Fact::Output { place, bytes, .. } => {
                 let label = place.as_ref().map(|p| format!("{} | ", p.label())).unwrap_or_default();
-                let text: String = String::from_utf8_lossy(bytes).lines().map(|line| format!("{label}{line}\n")).collect();
+                let text: String =
+                    String::from_utf8_lossy(bytes).lines().map(|line| format!("{label}{line}\n")).collect();
                 self.say(&text)
             }
             Fact::Host(report) => self.host(report),
@@ -312,7 +352,7 @@ impl<W: Write + Send> Reporter for Console<W> {
             self.out.write_all(text.as_bytes())?;
             return self.out.flush();
         }
-        if now.phase != self.phase && now.phase == "Waiting" {
+        if now.phase != self.phase && !now.waiting.is_empty() {
             self.counter_at = now.elapsed; // why nothing happens is worth a line at once
         }
         self.phase = now.phase;

@@ -1,10 +1,10 @@
 //! The console, word for word.
 
 use super::*;
-use crate::report::testing::{attempt, failed};
 use crate::cli::{Flags, Global};
 use crate::config::Layer;
 use crate::job::{self, Head, adhoc};
+use crate::report::testing::{attempt, failed};
 use remuda_protocol::spec::Tree;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ fn spec(line: &str) -> Arc<JobSpec> {
     let words: Vec<_> = line.split_whitespace().map(std::ffi::OsString::from).collect();
     let draft = adhoc::command(&words, None).unwrap().draft;
     let tree = Tree { path: "/src".into(), host: "h".into(), mark: "1:2".into() };
-    let head = Head { id: "j".into(), name: "n".into(), submitter: "me".into(), project: "p".into(), tree, embedded: true };
+    let head =
+        Head { id: "j".into(), name: "n".into(), submitter: "me".into(), project: "p".into(), tree, embedded: true };
     let settings = Layer::from_flags(&Global::default(), &Flags::default());
     Arc::new(job::build(head, vec![draft], &settings, &BTreeMap::new(), &|_| None).unwrap().spec)
 }
@@ -34,10 +35,30 @@ fn on_pytest(mut attempt: Attempt) -> Attempt {
 
 #[test]
 fn a_run_with_one_failure_reads_like_this() {
-    let summary = Summary { noun: "test", wall: Duration::from_millis(12_300), counts: [1, 1, 0, 0, 0, 0, 0], slots: 2, workers: 1, exit: 1, log: "/s/run.log".into(), ..Summary::default() };
+    let summary = Summary {
+        noun: "test",
+        wall: Duration::from_millis(12_300),
+        counts: [1, 1, 0, 0, 0, 0, 0],
+        slots: 2,
+        workers: 1,
+        exit: 1,
+        log: "/s/run.log".into(),
+        ..Summary::default()
+    };
     let facts = vec![
-        Fact::Began { job: "0123456789ab".into(), name: "pytest tests".into(), redis: "embedded Redis".into(), slots: Some(2) },
-        Fact::Group { group: "pytest".into(), kind: GroupKind::Tests, state: "sealed".into(), reason: String::new(), tasks: 2 },
+        Fact::Began {
+            job: "0123456789ab".into(),
+            name: "pytest tests".into(),
+            redis: "embedded Redis".into(),
+            slots: Some(2),
+        },
+        Fact::Group {
+            group: "pytest".into(),
+            kind: GroupKind::Tests,
+            state: "sealed".into(),
+            reason: String::new(),
+            tasks: 2,
+        },
         Fact::Ended(attempt("t.py::test_a", Outcome::Passed)),
         Fact::Ended(on_pytest(failed("t.py::test b"))),
         Fact::Finished(summary),
@@ -84,7 +105,10 @@ fn every_bad_end_has_its_word_and_reason() {
     let lost = Attempt { losses: 1, ..attempt("t.py::poison", Outcome::Lost) };
     let mut killed = attempt("t.py::segv", Outcome::Errored);
     killed.detail.signal = Some(11);
-    let text = show(Look::default(), vec![Fact::Ended(lost), Fact::Ended(killed), Fact::Ended(attempt("t.py::hang", Outcome::TimedOut))]);
+    let text = show(
+        Look::default(),
+        vec![Fact::Ended(lost), Fact::Ended(killed), Fact::Ended(attempt("t.py::hang", Outcome::TimedOut))],
+    );
     let expected = "        LOST [   0.012s] t.py::poison\n    its worker died under it 2 times\n       ERROR [   0.012s] t.py::segv\n    ended by signal 11\n     TIMEOUT [   0.012s] t.py::hang\n";
     assert_eq!(text, expected);
 }
@@ -96,7 +120,10 @@ fn a_failed_collection_shows_the_frameworks_own_words() {
     collect.detail.message = "1 error during collection".into();
     collect.detail.text = "E   ModuleNotFoundError: No module named 'nope'\n".into();
     let text = show(Look::default(), vec![Fact::Ended(collect)]);
-    assert_eq!(text, "       ERROR [   0.012s] collecting pytest: 1 error during collection\nE   ModuleNotFoundError: No module named 'nope'\n");
+    assert_eq!(
+        text,
+        "       ERROR [   0.012s] collecting pytest: 1 error during collection\nE   ModuleNotFoundError: No module named 'nope'\n"
+    );
 }
 
 #[test]
@@ -104,7 +131,14 @@ fn without_a_terminal_a_counter_comes_now_and_then() {
     let mut out = Vec::new();
     let mut console = Console::new(&mut out, Look::default(), spec("make"));
     for seconds in [1, 14, 16, 20, 32] {
-        let now = Progress { elapsed: Duration::from_secs(seconds), phase: "Running", done: 120, total: 540, eta: Some(Duration::from_secs(42)), ..Progress::default() };
+        let now = Progress {
+            elapsed: Duration::from_secs(seconds),
+            phase: "Running",
+            done: 120,
+            total: 540,
+            eta: Some(Duration::from_secs(42)),
+            ..Progress::default()
+        };
         console.progress(&now).unwrap();
     }
     drop(console);

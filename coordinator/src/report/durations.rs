@@ -69,6 +69,9 @@ mod tests {
         }
         durations.fact(&Fact::Finished(Default::default()), Duration::ZERO).unwrap();
         drop(durations);
-        assert_eq!(String::from_utf8(out).unwrap(), "     Slowest 2\n             [   3.000s] b\n             [   0.020s] c\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "     Slowest 2\n             [   3.000s] b\n             [   0.020s] c\n"
+        );
     }
 }

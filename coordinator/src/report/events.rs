@@ -40,20 +40,27 @@ impl<W: Write + Send> Reporter for Events<W> {
 
 fn object(fact: &Fact) -> Option<Map<String, Value>> {
     let value = match fact {
-        Fact::Began { job, name, redis, slots } => json!({"event": "began", "job": job, "name": name, "redis": redis, "slots": slots}),
-        Fact::Added { group, count } => json!({"event": "added", "group": &**group, "count": count}),
-        Fact::Claimed { group, first, count, fence, place } => {
-            with_place(json!({"event": "claimed", "group": &**group, "first": first, "count": count, "fence": fence}), Some(place))
+        Fact::Began { job, name, redis, slots } => {
+            json!({"event": "began", "job": job, "name": name, "redis": redis, "slots": slots})
         }
+        Fact::Added { group, count } => json!({"event": "added", "group": &**group, "count": count}),
+        Fact::Claimed { group, first, count, fence, place } => with_place(
+            json!({"event": "claimed", "group": &**group, "first": first, "count": count, "fence": fence}),
+            Some(place),
+        ),
         Fact::Tried(attempt) => result("attempt", attempt),
         Fact::Ended(attempt) => result("result", attempt),
         Fact::Back { group, id, lost, fence, place } => {
             let event = if *lost { "lost" } else { "given-back" };
             with_place(json!({"event": event, "group": &**group, "id": &**id, "fence": fence}), place.as_ref())
         }
-        Fact::Group { group, state, reason, tasks, .. } => json!({"event": "group", "group": &**group, "state": state, "reason": reason, "tasks": tasks}),
+        Fact::Group { group, state, reason, tasks, .. } => {
+            json!({"event": "group", "group": &**group, "state": state, "reason": reason, "tasks": tasks})
+        }
         Fact::Job { state, reason } => json!({"event": "job", "state": state, "reason": reason}),
-        Fact::Slow { group, id, age } => json!({"event": "slow", "group": &**group, "id": &**id, "age_us": micros(*age)}),
+        Fact::Slow { group, id, age } => {
+            json!({"event": "slow", "group": &**group, "id": &**id, "age_us": micros(*age)})
+        }
         Fact::Host(report) => {
             json!({"event": "host", "host": report.host, "worker": report.worker, "summary": report.summary, "late": report.late, "no_fork": report.no_fork})
         }

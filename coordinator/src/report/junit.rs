@@ -98,13 +98,18 @@ fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
         (Outcome::Passed, _) => TestCaseStatus::success(),
         (_, Some(kind)) => {
             let mut status = TestCaseStatus::non_success(kind);
-            status.set_message(attempt.why()).set_type(attempt.outcome.word()).set_description(attempt.detail.text.as_str());
+            status
+                .set_message(attempt.why())
+                .set_type(attempt.outcome.word())
+                .set_description(attempt.detail.text.as_str());
             status
         }
         _ => {
             let mut status = TestCaseStatus::skipped();
             let word = if attempt.outcome == Outcome::Cancelled { "not finished" } else { attempt.outcome.word() };
-            status.set_message(Some(attempt.why()).filter(|why| !why.is_empty()).unwrap_or_else(|| word.into())).set_type(word);
+            status
+                .set_message(Some(attempt.why()).filter(|why| !why.is_empty()).unwrap_or_else(|| word.into()))
+                .set_type(word);
             status
         }
     };
@@ -141,7 +146,11 @@ fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
 
 fn rerun(attempt: &Attempt, kind: NonSuccessKind) -> TestRerun {
     let mut rerun = TestRerun::new(kind);
-    rerun.set_time(time(attempt)).set_message(attempt.why()).set_type(attempt.outcome.word()).set_stack_trace(attempt.detail.text.as_str());
+    rerun
+        .set_time(time(attempt))
+        .set_message(attempt.why())
+        .set_type(attempt.outcome.word())
+        .set_stack_trace(attempt.detail.text.as_str());
     let (out, err) = streams(attempt);
     if !out.is_empty() {
         rerun.set_system_out(out);
@@ -176,7 +185,9 @@ impl Reporter for Junit {
                 self.results.insert(attempt.task, attempt.clone());
             }
             Fact::Host(report) => {
-                self.late.extend(report.late.iter().map(|(fixture, text)| (report.host.clone(), fixture.clone(), text.clone())));
+                self.late.extend(
+                    report.late.iter().map(|(fixture, text)| (report.host.clone(), fixture.clone(), text.clone())),
+                );
             }
             Fact::Finished(_) => self.write(at)?,
             _ => {}

@@ -8,6 +8,9 @@ use std::time::Duration;
 use super::text::{length, name, status_word};
 use super::{Attempt, Fact, Place, Reporter};
 
+/// Most bytes that wait for the end of their batch.
+const MOST_WAITING: usize = 1 << 16;
+
 /// A log file that several writers share: the reporter, the tracing of this program, the embedded children.
 #[derive(Clone)]
 pub struct LogFile {
@@ -47,13 +50,14 @@ impl Write for LogFile {
 /// The reporter that fills it.
 pub struct Log {
     file: LogFile,
+    waiting: String,
 }
 
 impl Log {
     /// Reports into a log.
     #[must_use]
     pub fn new(file: LogFile) -> Self {
-        Self { file }
+        Self { file, waiting: String::new() }
     }
 }
 
@@ -63,7 +67,14 @@ fn place_of(place: Option<&Place>) -> String {
 
 fn attempt_text(attempt: &Attempt, again: &str) -> String {
     let detail = &attempt.detail;
-    let mut text = format!("{}{again} {} {} {}us fence {}\n", status_word(attempt.outcome).0, attempt.group, name(&attempt.id), attempt.us, attempt.fence);
+    let mut text = format!(
+        "{}{again} {} {} {}us fence {}\n",
+        status_word(attempt.outcome).0,
+        attempt.group,
+        name(&attempt.id),
+        attempt.us,
+        attempt.fence
+    );
     for part in [&detail.message, &detail.reason, &detail.text] {
         part.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
@@ -78,7 +89,9 @@ impl Reporter for Log {
         let (place, text) = match fact {
             Fact::Began { job, name: title, redis, .. } => ("-".into(), format!("job {job} began on {redis}: {title}")),
             Fact::Added { group, count } => ("-".into(), format!("{group}: {count} tasks added")),
-            Fact::Claimed { group, first, count, fence, place } => (place.label(), format!("claimed {group} {first}+{count} fence {fence}")),
+            Fact::Claimed { group, first, count, fence, place } => {
+                (place.label(), format!("claimed {group} {first}+{count} fence {fence}"))
+            }
             Fact::Tried(attempt) => (place_of(attempt.place.as_ref()), attempt_text(attempt, " (to be tried again)")),
             Fact::Ended(attempt) => (place_of(attempt.place.as_ref()), attempt_text(attempt, "")),
             Fact::Back { group, id, lost, place, .. } => {
@@ -90,14 +103,30 @@ impl Reporter for Log {
             Fact::Slow { group, id, age } => ("-".into(), format!("slow {group} {} {}", name(id), length(*age))),
             Fact::Output { place, error, bytes } => {
                 let stream = if *error { "stderr" } else { "stdout" };
-                let text: String = String::from_utf8_lossy(bytes).lines().map(|l| format!("{stream} | {l}\n")).collect();
+                let text: String =
+                    String::from_utf8_lossy(bytes).lines().map(|l| format!("{stream} | {l}\n")).collect();
                 (place_of(place.as_ref()), text)
             }
             Fact::Host(report) => (format!("{}/-", report.host), format!("{}\n{}", report.no_fork, report.summary)),
             Fact::Note(text) => ("-".into(), format!("note: {text}")),
-            Fact::Finished(summary) => ("-".into(), format!("exit {}: {} {}", summary.exit, summary.sentence(), summary.because)),
+            Fact::Finished(summary) => {
+                ("-".into(), format!("exit {}: {} {}", summary.exit, summary.sentence(), summary.because))
+            }
         };
-        self.file.lines(&format!("{:>9.3} {place}", at.as_secs_f64()), text.trim())
+        for line in text.trim().lines() {
+            self.waiting.push_str(&format!("{:>9.3} {place} {line}\n", at.as_secs_f64()));
+        }
+        // a batch of facts is one write: this program shares the machine with the tests
+        if matches!(fact, Fact::Finished(_)) || self.waiting.len() > MOST_WAITING { self.settle() } else { Ok(()) }
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        let text = std::mem::take(&mut self.waiting);
+        if text.is_empty() { Ok(()) } else { self.file.write_all(text.as_bytes()) }
+    }
+
+    fn leave(&mut self) {
+        let _ = self.settle();
     }
 }
 
@@ -124,6 +153,7 @@ mod tests {
         let shared = Shared::default();
         let mut log = Log::new(LogFile::new(Box::new(shared.clone())));
         log.fact(&Fact::Ended(failed("t.py::test")), Duration::from_millis(1500)).unwrap();
+        log.settle().unwrap();
         let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
         assert!(text.lines().count() > 3);
         assert!(text.lines().all(|line| line.starts_with("    1.500 lab1/0 ")), "{text}");

@@ -13,7 +13,9 @@ pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
             words.push(id.to_owned());
             Some(format!("remuda run -- {}", command_line(&words)))
         }
-        Adapter::Command { template: Template::Argv(words) } => Some(command_line(&words.iter().map(|w| fill(w, id, task, &str::to_owned)).collect::<Vec<_>>())),
+        Adapter::Command { template: Template::Argv(words) } => {
+            Some(command_line(&words.iter().map(|w| fill(w, id, task, &str::to_owned)).collect::<Vec<_>>()))
+        }
         Adapter::Command { template: Template::Shell(line) } => Some(fill(line, id, task, &|text| quote(text))),
         Adapter::Abq { .. } => None,
     }
@@ -30,7 +32,14 @@ fn fill(text: &str, item: &str, index: u32, quoted: &dyn Fn(&str) -> String) -> 
     while let Some(at) = rest.find('{') {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let values = [("{}", quoted(item)), ("{item}", quoted(item)), ("{.}", quoted(stem)), ("{/}", quoted(base)), ("{#}", (index + 1).to_string()), ("{index}", index.to_string())];
+        let values = [
+            ("{}", quoted(item)),
+            ("{item}", quoted(item)),
+            ("{.}", quoted(stem)),
+            ("{/}", quoted(base)),
+            ("{#}", (index + 1).to_string()),
+            ("{index}", index.to_string()),
+        ];
         match values.into_iter().find(|(placeholder, _)| rest.starts_with(placeholder)) {
             Some((placeholder, value)) => {
                 out.push_str(&value);
@@ -55,7 +64,10 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled_as_gnu_parallel_does() {
-        assert_eq!(shown("c {} {.} {/} {#} {index} {x}", "dir/a b.tar.gz"), "c 'dir/a b.tar.gz' 'dir/a b.tar' 'a b.tar.gz' 5 4 {x}");
+        assert_eq!(
+            shown("c {} {.} {/} {#} {index} {x}", "dir/a b.tar.gz"),
+            "c 'dir/a b.tar.gz' 'dir/a b.tar' 'a b.tar.gz' 5 4 {x}"
+        );
         assert_eq!(shown("{.}", ".bashrc"), ".bashrc");
         assert_eq!(shown("{.}", "a.d/b"), "a.d/b");
     }

@@ -79,7 +79,11 @@ impl Summary {
         }
         let mut text = format!("{}: {}", count(self.total().into(), self.noun), parts.join(", "));
         if self.slots > 0 {
-            text.push_str(&format!("; {} on {}", count(self.slots as u64, "slot"), count(self.workers as u64, "worker")));
+            text.push_str(&format!(
+                "; {} on {}",
+                count(self.slots as u64, "slot"),
+                count(self.workers as u64, "worker")
+            ));
         }
         if let Some(percent) = self.percent_of_ideal() {
             text.push_str(&format!(", {percent} % of ideal"));
@@ -136,7 +140,8 @@ mod tests {
 
     #[test]
     fn what_did_not_finish_is_said_so() {
-        let stopped = Summary { counts: [0, 1, 0, 0, 0, 0, 7], flaky: 0, slots: 1, workers: 1, busy_us: 0, ..summary() };
+        let stopped =
+            Summary { counts: [0, 1, 0, 0, 0, 0, 7], flaky: 0, slots: 1, workers: 1, busy_us: 0, ..summary() };
         assert_eq!(stopped.sentence(), "8 tests: 0 passed, 1 failed, 7 not finished; 1 slot on 1 worker");
     }
 }

@@ -133,7 +133,8 @@ mod tests {
     fn times_are_aligned_and_rounded() {
         assert_eq!(took(12_345), "[   0.012s]");
         assert_eq!(took(61_999_900), "[  62.000s]");
-        let shown: Vec<String> = [0, 12_340, 59_960, 245_000, 7_800_000].map(|ms| length(Duration::from_millis(ms))).into();
+        let shown: Vec<String> =
+            [0, 12_340, 59_960, 245_000, 7_800_000].map(|ms| length(Duration::from_millis(ms))).into();
         assert_eq!(shown, ["0.0s", "12.3s", "1m00s", "4m05s", "2h10m"]);
     }
 

@@ -1,7 +1,6 @@
 //! Bad input at the program's edge: the right exit code, and a message that names thing, expectation and repair.
 //! (Every mistake in `remuda.toml` is in `src/config/tests.rs`.)
 
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
@@ -11,7 +10,10 @@ use super::support::{Farm, Ranch, free_port};
 fn mistakes_in_the_file_are_usage() {
     let ranch = Ranch::new();
     let path = ranch.write("remuda.toml", "[groups.a]\nadapter = \"command\"\ncommand = \"true\"\nretrys = 1\n");
-    let expected = format!("error: {}:4: unknown key `retrys` in [groups.a]\n  hint: the nearest known key is `retries`\n", path.display());
+    let expected = format!(
+        "error: {}:4: unknown key `retrys` in [groups.a]\n  hint: the nearest known key is `retries`\n",
+        path.display()
+    );
     assert_eq!(ranch.run(&["run"]).exits(2).err, expected);
 }
 
@@ -34,16 +36,30 @@ fn nothing_to_run_is_said_with_its_own_code() {
     ranch.run_with_input(&["each", "true"], b"").exits(5).says(&["there was nothing to run"]);
     let seen = ranch.run(&["run"]).exits(5);
     assert!(seen.out.contains("remuda run -- CMD"), "{}", seen.out);
-    ranch.write("remuda.toml", "[groups.legacy]\nadapter = \"files\"\nfiles = [\"spec/*.rb\"]\ncommand = \"rspec {item}\"\n");
-    ranch.run(&["run"]).exits(5).says(&["group `legacy`: no file under ", "matches `spec/*.rb`", "hint: globs are relative"]);
+    ranch.write(
+        "remuda.toml",
+        "[groups.legacy]\nadapter = \"files\"\nfiles = [\"spec/*.rb\"]\ncommand = \"rspec {item}\"\n",
+    );
+    ranch.run(&["run"]).exits(5).says(&[
+        "group `legacy`: no file under ",
+        "matches `spec/*.rb`",
+        "hint: globs are relative",
+    ]);
 }
 
 #[test]
 fn an_unknown_group_is_named_with_the_nearest() {
     let ranch = Ranch::new();
-    ranch.run(&["run", "web"]).exits(2).says(&["no remuda.toml in ", "so there is no group `web`", "remuda run -- CMD"]);
+    ranch.run(&["run", "web"]).exits(2).says(&[
+        "no remuda.toml in ",
+        "so there is no group `web`",
+        "remuda run -- CMD",
+    ]);
     ranch.write("remuda.toml", "[groups.web-tests]\nadapter = \"command\"\ncommand = \"true\"\n");
-    ranch.run(&["run", "web-test"]).exits(2).says(&["there is no group `web-test`", "the nearest group is `web-tests`"]);
+    ranch
+        .run(&["run", "web-test"])
+        .exits(2)
+        .says(&["there is no group `web-test`", "the nearest group is `web-tests`"]);
 }
 
 #[test]
@@ -51,7 +67,10 @@ fn names_that_cannot_be_tasks_are_refused() {
     let ranch = Ranch::new();
     ranch.run_with_input(&["each", "echo"], b"fine\nb\xff\n").exits(2).says(&[r"item 2 (b\xff) is not UTF-8"]);
     let long = vec![b'x'; 1 << 20];
-    let seen = ranch.run_with_input(&["each", "echo"], &long).exits(2).says(&["has 1048576 bytes; a task's name may have at most 65536"]);
+    let seen = ranch
+        .run_with_input(&["each", "echo"], &long)
+        .exits(2)
+        .says(&["has 1048576 bytes; a task's name may have at most 65536"]);
     assert!(seen.err.len() < 2000, "the name itself must not fill the screen");
     ranch.is_clean();
 }
@@ -60,14 +79,20 @@ fn names_that_cannot_be_tasks_are_refused() {
 fn output_that_is_not_utf8_does_no_harm() {
     let ranch = Ranch::new();
     let junit = ranch.work().join("j.xml");
-    ranch.run(&["each", "--junit", &junit.display().to_string(), r"printf 'a\377\000\033[1mb'; false {}", ":::", "x"]).exits(1);
+    ranch
+        .run(&["each", "--junit", &junit.display().to_string(), r"printf 'a\377\000\033[1mb'; false {}", ":::", "x"])
+        .exits(1);
     assert!(std::fs::read_to_string(junit).unwrap().contains("<failure"));
 }
 
 #[test]
 fn a_command_that_is_not_there_fails_by_name() {
     let ranch = Ranch::new();
-    ranch.run(&["run", "--", "no-such-command", "-x"]).exits(1).says(&["       ERROR [", "no-such-command", "1 errored"]);
+    ranch.run(&["run", "--", "no-such-command", "-x"]).exits(1).says(&[
+        "       ERROR [",
+        "no-such-command",
+        "1 errored",
+    ]);
 }
 
 #[test]
@@ -76,7 +101,12 @@ fn without_a_server_it_says_how_to_get_one() {
     let output = ranch.command(&["each", "true", ":::", "a"]).env("PATH", "/nonexistent").output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("no Redis server found") && text.contains("sudo apt install redis-server") && text.contains("--redis URL"), "{text}");
+    assert!(
+        text.contains("no Redis server found")
+            && text.contains("sudo apt install redis-server")
+            && text.contains("--redis URL"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -111,7 +141,10 @@ fn something_that_is_no_redis_is_called_so() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    Ranch::new().run(&["--redis", &format!("redis://127.0.0.1:{port}"), "each", "true", ":::", "a"]).exits(3).says(&["does not answer like a Redis"]);
+    Ranch::new()
+        .run(&["--redis", &format!("redis://127.0.0.1:{port}"), "each", "true", ":::", "a"])
+        .exits(3)
+        .says(&["does not answer like a Redis"]);
 }
 
 #[test]
@@ -119,7 +152,22 @@ fn a_label_that_no_worker_has_is_named() {
     let ranch = Ranch::new();
     ranch.run(&["each", "--label", "gpu", "true", ":::", "a"]).exits(6).says(&["the label `gpu`"]);
     let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "1", "--label", "gpu"]);
-    let seen = ranch.run(&["--redis", &farm.url(), "each", "--label", "gpu", "--label", "tpu", "--queue-timeout", "1s", "true", ":::", "a"]).exits(6);
+    let seen = ranch
+        .run(&[
+            "--redis",
+            &farm.url(),
+            "each",
+            "--label",
+            "gpu",
+            "--label",
+            "tpu",
+            "--queue-timeout",
+            "1s",
+            "true",
+            ":::",
+            "a",
+        ])
+        .exits(6);
     seen.says(&["no worker fits group `each`: none has the label", "`tpu`"]);
 }
 

@@ -1,13 +1,15 @@
 //! `remuda each` and `remuda run` with commands, end to end on an embedded Redis.
 
-
-use nix::sys::signal::Signal;
 use super::support::{Ranch, facts, of};
+use nix::sys::signal::Signal;
 
 #[test]
 fn every_item_runs_and_what_it_prints_is_seen() {
     let ranch = Ranch::new();
-    let seen = ranch.run(&["each", "-n", "2", "echo {#} {/} {.}", ":::", "d/a.txt", "b c"]).exits(0).says(&["2 tasks: 2 passed; ", " on 1 worker"]);
+    let seen = ranch
+        .run(&["each", "-n", "2", "echo {#} {/} {.}", ":::", "d/a.txt", "b c"])
+        .exits(0)
+        .says(&["2 tasks: 2 passed; ", " on 1 worker"]);
     let mut lines: Vec<&str> = seen.out.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["1 a.txt d/a", "2 b c b c"]);
@@ -18,7 +20,12 @@ fn every_item_runs_and_what_it_prints_is_seen() {
 fn a_failure_is_shown_with_its_output_and_the_line_that_runs_it_again() {
     let ranch = Ranch::new();
     let seen = ranch.run(&["each", "echo no; test {} != b", ":::", "a", "b"]).exits(1);
-    seen.says(&["        FAIL [", "    exit code 1\n", "2 tasks: 1 passed, 1 failed", "             echo no; test b != b\n"]);
+    seen.says(&[
+        "        FAIL [",
+        "    exit code 1\n",
+        "2 tasks: 1 passed, 1 failed",
+        "             echo no; test b != b\n",
+    ]);
 }
 
 #[test]
@@ -44,8 +51,15 @@ fn items_come_from_standard_input_by_line_or_by_nul() {
 fn a_retry_that_passes_is_flaky_and_fails_only_when_asked() {
     let ranch = Ranch::new();
     let once = "test -e mark || { touch mark; exit 1; }; rm mark";
-    ranch.run(&["each", "--retries", "1", &format!("{once} # {{}}"), ":::", "a"]).exits(0).says(&["       RETRY ", "   FLAKY 2/2 ", "1 passed (1 flaky)"]);
-    ranch.run(&["each", "--retries", "1", "--fail-on-flaky", &format!("{once} # {{}}"), ":::", "a"]).exits(1).says(&["--fail-on-flaky"]);
+    ranch.run(&["each", "--retries", "1", &format!("{once} # {{}}"), ":::", "a"]).exits(0).says(&[
+        "       RETRY ",
+        "   FLAKY 2/2 ",
+        "1 passed (1 flaky)",
+    ]);
+    ranch
+        .run(&["each", "--retries", "1", "--fail-on-flaky", &format!("{once} # {{}}"), ":::", "a"])
+        .exits(1)
+        .says(&["--fail-on-flaky"]);
 }
 
 #[test]
@@ -53,7 +67,8 @@ fn exitfirst_leaves_the_rest_unrun_and_says_so() {
     let ranch = Ranch::new();
     let events = ranch.work().join("events.jsonl");
     let path = events.display().to_string();
-    let seen = ranch.run(&["each", "-n", "1", "-x", "--events", &path, "false", ":::", "a", "b", "c", "d", "e", "f"]).exits(1);
+    let seen =
+        ranch.run(&["each", "-n", "1", "-x", "--events", &path, "false", ":::", "a", "b", "c", "d", "e", "f"]).exits(1);
     seen.says(&[" failed, ", "not finished", "stopped after the allowed number of failures"]);
     let facts = facts(&events);
     let results = of(&facts, "result");
@@ -64,12 +79,18 @@ fn exitfirst_leaves_the_rest_unrun_and_says_so() {
 
 #[test]
 fn a_timeout_kills_and_is_named() {
-    Ranch::new().run(&["each", "--timeout", "300ms", "sleep 60 # {}", ":::", "a"]).exits(1).says(&["     TIMEOUT [", "1 timed out"]);
+    Ranch::new()
+        .run(&["each", "--timeout", "300ms", "sleep 60 # {}", ":::", "a"])
+        .exits(1)
+        .says(&["     TIMEOUT [", "1 timed out"]);
 }
 
 #[test]
 fn a_deadline_ends_the_run_as_incomplete() {
-    Ranch::new().run(&["each", "--deadline", "1s", "sleep 60 # {}", ":::", "a"]).exits(6).says(&["the deadline has passed"]);
+    Ranch::new()
+        .run(&["each", "--deadline", "1s", "sleep 60 # {}", ":::", "a"])
+        .exits(6)
+        .says(&["the deadline has passed"]);
 }
 
 #[test]
@@ -143,7 +164,10 @@ fn the_second_interrupt_kills_what_does_not_listen() {
 fn one_plain_command_is_one_task_and_keeps_its_braces() {
     let ranch = Ranch::new();
     ranch.write("x.txt", "");
-    let seen = ranch.run(&["run", "--", "find", ".", "-name", "x.txt", "-exec", "echo", "<{}>", ";"]).exits(0).says(&["1 task: 1 passed"]);
+    let seen = ranch
+        .run(&["run", "--", "find", ".", "-name", "x.txt", "-exec", "echo", "<{}>", ";"])
+        .exits(0)
+        .says(&["1 task: 1 passed"]);
     assert_eq!(seen.out, "<./x.txt>\n");
 }
 
@@ -159,5 +183,19 @@ fn junit_is_written_with_the_failure_in_it() {
     let path = ranch.work().join("out/junit.xml");
     ranch.run(&["each", "--junit", &path.display().to_string(), "test {} = a", ":::", "a", "b"]).exits(1);
     let text = std::fs::read_to_string(path).unwrap();
-    assert!(text.contains(r#"tests="2""#) && text.contains(r#"failures="1""#) && text.contains(r#"<failure message="exit code 1""#), "{text}");
+    assert!(
+        text.contains(r#"tests="2""#)
+            && text.contains(r#"failures="1""#)
+            && text.contains(r#"<failure message="exit code 1""#),
+        "{text}"
+    );
+}
+
+#[test]
+fn help_fits_a_screen() {
+    let ranch = Ranch::new();
+    for args in [&["--help"][..], &["run", "--help"], &["each", "--help"], &["worker", "--help"]] {
+        let seen = ranch.run(args).exits(0);
+        assert!(seen.out.lines().count() <= 50 && seen.out.contains("xample"), "{args:?}:\n{}", seen.out);
+    }
 }

@@ -1,10 +1,9 @@
 //! The groups of `remuda.toml` run in exactly the order of their needs, and pools are exclusive.
 
-
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use super::support::{Farm, Ranch, facts, of};
+use serde_json::Value;
 
 /// When each group's tasks began and ended, by the marks they left.
 fn spans(ranch: &Ranch) -> BTreeMap<String, (f64, f64)> {
@@ -67,7 +66,10 @@ fn groups_run_in_their_partial_order_and_overlap_where_they_may() {
         assert!(spans[later].0 >= spans[earlier].1, "{later} began before {earlier} had ended: {spans:?}");
     }
     for (one, other) in [("A", "F"), ("B", "D")] {
-        assert!(spans[one].0 < spans[other].1 && spans[other].0 < spans[one].1, "{one} and {other} did not overlap: {spans:?}");
+        assert!(
+            spans[one].0 < spans[other].1 && spans[other].0 < spans[one].1,
+            "{one} and {other} did not overlap: {spans:?}"
+        );
     }
 }
 
@@ -84,7 +86,11 @@ fn a_failed_provision_skips_what_needs_it_with_the_reason() {
     let ranch = Ranch::new();
     ranch.write("remuda.toml", "[groups.server]\nup = \"false\"\n[groups.web]\nadapter = \"command\"\ncommand = \"true\"\nneeds = [\"server\"]\n");
     let path = ranch.work().join("e.jsonl").display().to_string();
-    ranch.run(&["run", "--events", &path]).exits(4).says(&["     SKIPPED web: needs server, which failed", "1 skipped", "provisioning failed"]);
+    ranch.run(&["run", "--events", &path]).exits(4).says(&[
+        "     SKIPPED web: needs server, which failed",
+        "1 skipped",
+        "provisioning failed",
+    ]);
     let facts = facts(path.as_ref());
     let web: Vec<&Value> = of(&facts, "result").into_iter().filter(|r| r["group"] == "web").collect();
     assert_eq!((web.len(), web[0]["outcome"].as_str()), (1, Some("skipped")));
@@ -121,7 +127,10 @@ fn files_are_tasks_one_by_one() {
     for file in ["a_spec.rb", "b_spec.rb", "helper.rb"] {
         ranch.write(&format!("spec/{file}"), "");
     }
-    ranch.write("remuda.toml", "[groups.legacy]\nadapter = \"files\"\nfiles = [\"spec/**/*_spec.rb\"]\ncommand = \"test -f {item}\"\n");
+    ranch.write(
+        "remuda.toml",
+        "[groups.legacy]\nadapter = \"files\"\nfiles = [\"spec/**/*_spec.rb\"]\ncommand = \"test -f {item}\"\n",
+    );
     ranch.run(&["run", "-v"]).exits(0).says(&["spec/a_spec.rb\n", "spec/b_spec.rb\n", "2 tasks: 2 passed"]);
 }
 
@@ -129,7 +138,11 @@ fn files_are_tasks_one_by_one() {
 fn a_farm_runs_it_and_keeps_nothing_of_the_job() {
     let ranch = Ranch::new();
     let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "2"]);
-    ranch.run(&["--redis", &farm.url(), "each", "true", ":::", "a", "b", "c"]).exits(0).says(&["3 tasks: 3 passed", "farm default"]);
-    let keys = std::process::Command::new("redis-cli").args(["-p", &farm.port.to_string(), "keys", "*job*"]).output().unwrap();
+    ranch
+        .run(&["--redis", &farm.url(), "each", "true", ":::", "a", "b", "c"])
+        .exits(0)
+        .says(&["3 tasks: 3 passed", "farm default"]);
+    let keys =
+        std::process::Command::new("redis-cli").args(["-p", &farm.port.to_string(), "keys", "*job*"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&keys.stdout).trim(), "");
 }

@@ -1,6 +1,9 @@
 //! The program from outside, on real processes and a real Redis.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod bad_input;
 mod each;
 mod groups;
+mod pytest;
 mod support;

@@ -69,7 +69,11 @@ impl Ranch {
             command.env_remove(name);
         }
         let at = |part: &str| self.dir.path().join(part);
-        command.env("TMPDIR", at("tmp")).env("XDG_STATE_HOME", at("state")).env("HOME", self.dir.path()).env_remove("XDG_CONFIG_HOME");
+        command
+            .env("TMPDIR", at("tmp"))
+            .env("XDG_STATE_HOME", at("state"))
+            .env("HOME", self.dir.path())
+            .env_remove("XDG_CONFIG_HOME");
         command
     }
 
@@ -78,7 +82,8 @@ impl Ranch {
     }
 
     pub(crate) fn run_with_input(&self, args: &[&str], input: &[u8]) -> Seen {
-        let mut child = self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
@@ -89,7 +94,8 @@ impl Ranch {
 
     /// Starts a run whose facts can be waited for.
     pub(crate) fn start(&self, args: &[&str]) -> Live {
-        let mut child = self.command(args).env("REMUDA_EVENTS", "-").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            self.command(args).env("REMUDA_EVENTS", "-").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let facts = BufReader::new(child.stdout.take().unwrap());
         Live { child, facts }
     }
@@ -153,7 +159,10 @@ impl Farm {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let mut command = Command::new("redis-server");
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(dir.path()).args(more);
+        command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+            .arg(dir.path())
+            .args(more);
         let child = command.stdout(Stdio::null()).spawn().unwrap();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             std::thread::yield_now();
@@ -172,7 +181,8 @@ impl Farm {
         all.push(&url);
         all.extend(args);
         let state = tempfile::tempdir_in(ranch.work()).unwrap().keep();
-        self.worker = Some(ranch.command(&all).env("REMUDA_WORKER_STATE", state).stderr(Stdio::null()).spawn().unwrap());
+        self.worker =
+            Some(ranch.command(&all).env("REMUDA_WORKER_STATE", state).stderr(Stdio::null()).spawn().unwrap());
         self
     }
 }

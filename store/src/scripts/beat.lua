@@ -1,21 +1,22 @@
 -- beat: renews the leases of what a worker holds, and says what it must stop. Reaps.
 -- KEYS 1 meta.  ARGV 1 worker, 2 lease ms, 3 what runs (JSON, shown by status), then for each claim: fence, ms its attempt has run
 -- Returns {status, now, drain 0|1, {OK|CANCEL|LOST ...}, {job that somebody watches live ...}}; UNKNOWN: resync first.
--- A lease grows with its attempt (a tenth of its time, at most 10 min), so that a short outage kills nothing.
+-- A lease grows with its attempt (a tenth of its time, at most 10 min), so that a short outage kills nothing; it never
+-- shrinks, because the worker may know only the longer one.
 -- Transitions: none of its own; lib/reap: running -> ready|lost|cancelled, job open|sealed -> closing.
 local w, lease_ms = ARGV[1], num(ARGV[2])
 local worker = worker_of(w)
 if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}} end
+mind_the_clock()
 call('ZADD', key('workers'), int(NOW + lease_ms), w)
 call('HSET', key('w', w), 'running', ARGV[3], 'seen', int(NOW))
-mind_the_clock()
 put(worker, 'lost_held', 0)
 local answers, watched = {}, {}
 for i = 4, #ARGV, 2 do
   local c = claim_of(ARGV[i])
   if not c or c.worker ~= w then answers[#answers + 1] = 'LOST'
   else
-    call('ZADD', key('lease'), 'XX', int(NOW + lease_ms + min(600000, floor(num(ARGV[i + 1]) / 10))), ARGV[i])
+    call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms + min(600000, floor(num(ARGV[i + 1]) / 10))), ARGV[i])
     local job = job_of(c.j)
     answers[#answers + 1] = job_live(job) and c.cancel == 0 and 'OK' or 'CANCEL'
     watched[c.j] = true

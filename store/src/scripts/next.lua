@@ -7,11 +7,15 @@
 --   prepare {"job:group" ...}, over {"job:group" of those loaded whose group has ended ...}}; status UNKNOWN: not registered, resync first, nothing was done.
 -- Transitions: running -> passed|failed|errored|timed-out|skipped|cancelled|ready; ready -> running.
 local w, nonce, lease_ms, n_results, n_wants, n_loaded = ARGV[1], ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5]), num(ARGV[6])
+if #ARGV ~= 6 + n_results * 8 + n_wants * 6 + n_loaded then return {'ESHAPE', int(NOW), 0, {}, {}, {}, {}} end
+for i = #ARGV - n_loaded + 1, #ARGV do
+  if not string.match(ARGV[i], '^.*:%d+$') then return {'ESHAPE', int(NOW), 0, {}, {}, {}, {}} end
+end
 local worker = worker_of(w)
 if not worker then return {'UNKNOWN', int(NOW), 0, {}, {}, {}, {}} end
 if n_results > ITEMS or n_wants > 64 then return {'ETOOMANY', int(NOW), 0, {}, {}, {}, {}} end
-call('ZADD', key('workers'), 'XX', int(NOW + lease_ms), w)
 mind_the_clock()
+call('ZADD', key('workers'), 'XX', int(NOW + lease_ms), w)
 local verdicts = {}
 for i = 0, n_results - 1 do
   verdicts[i + 1] = take_result(w, unpack(ARGV, 7 + i * 8, 14 + i * 8))
@@ -22,7 +26,7 @@ stop_jobs()
 local at, loaded, over = 7 + n_results * 8 + n_wants * 6, {}, {}
 for i = 0, n_loaded - 1 do loaded[ARGV[at + i]] = true end
 
-local replies, prepare, more, again = {}, {}, false, nonce ~= '' and nonce == worker.nonce
+local replies, prepare, more, idle, again = {}, {}, false, n_wants == 0, nonce ~= '' and nonce == worker.nonce
 if again then
   for _, fence in ipairs(split(worker.nonce_claims, ',')) do
     local c = claim_of(fence)
@@ -45,7 +49,7 @@ elseif worker.drain == 0 and n_wants > 0 then
         total = total - c.count
         fences[#fences + 1] = int(c.fence)
         replies[#replies + 1] = claim_reply(c)
-      end
+      else idle = true end
     end
   end
   put(worker, 'nonce', nonce)
@@ -58,4 +62,5 @@ for name in pairs(loaded) do
   local group = group_of(string.match(name, '^(.*):(%d+)$'))
   if not group or group_over(group.state) then over[#over + 1] = name end
 end
-return {'OK', int(NOW), wait_ms(more), verdicts, replies, list, over}
+-- at once if there was more than one call may hand out
+return {'OK', int(NOW), more and 0 or (idle or #replies == 0) and wait_ms() or 4000, verdicts, replies, list, over}

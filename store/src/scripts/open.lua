@@ -13,8 +13,7 @@ for name, pool in pairs(plan.pools) do
 end
 
 call('SET', key('spec', j), spec)
-local job = {key = key('job', j), id = j, events = {}, dirty = {}}
-call('HSET', job.key, 'state', 'open', 'submitter', plan.submitter, 'cancel', '', 'outcome', '', 'owner', ARGV[4],
+call('HSET', key('job', j), 'state', 'open', 'submitter', plan.submitter, 'cancel', '', 'outcome', '', 'owner', ARGV[4],
   'priority', plan.priority, 'weight', plan.weight, 'max_slots', plan.max_slots, 'open_groups', #plan.groups, 'groups', #plan.groups,
   'owner_epoch', 1, 'grace', ARGV[5], 'detach', plan.detach, 'det_budget', plan.det_budget, 'max_failures', plan.max_failures,
   'retention', plan.retention_ms, 'created', int(NOW), 'name', plan.name, 'pools', table.concat(names, ','))
@@ -30,7 +29,7 @@ end
 for i, l in ipairs(plan.lanes) do
   call('HSET', key('lane', j, i - 1), 'group', l.group, 'class', l.class, 'locks', l.locks, 'warm', l.warm)
 end
-job = job_of(j)
+local job = job_of(j)
 for i, g in ipairs(plan.groups) do
   call('HSET', key('group', j, i - 1), 'name', g.name, 'state', 'waiting', 'kind', g.kind, 'deps', g.deps, 'lanes', g.lanes,
     'needs', g.needs, 'collects', g.collects, 'collector', g.collector, 'retries', g.retries, 'max_losses', g.max_losses)

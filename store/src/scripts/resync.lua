@@ -1,7 +1,7 @@
 -- resync: a worker says who it is and what it holds; whatever else is on its books goes back. Also how it registers,
 -- how a restarted daemon returns its predecessor's work, and how it leaves.
 -- KEYS 1 meta.  ARGV 1 worker, 2 lease ms, 3 labels (sorted, comma), 4 slots, 5 about (JSON),
---   6 predecessor's worker id or '', 7 mode: join | leave, then the fences it holds
+--   6 predecessor's worker id or '', 7 mode: join | drain | leave, then the fences it holds
 -- Returns {status, now, fences it must forget ..., } ; MORE: call again (the rest of the books is large).
 -- Transitions: running -> ready (a claim whose reply was lost: yield); of a predecessor: running -> ready|lost.
 local w, lease_ms, labels, n_slots, mode = ARGV[1], num(ARGV[2]), ARGV[3], num(ARGV[4]), ARGV[7]
@@ -13,7 +13,7 @@ end
 if mode == 'join' then call('ZADD', key('workers'), int(NOW + lease_ms), w) end
 local known, forget, limit = {}, {}, 100
 for i = 8, #ARGV do
-  local c = mode == 'join' and claim_of(ARGV[i])
+  local c = mode ~= 'leave' and claim_of(ARGV[i])
   if not c or c.worker ~= w then forget[#forget + 1] = ARGV[i]
   else
     known[ARGV[i]] = true
@@ -42,5 +42,12 @@ if ARGV[6] ~= '' then
   if limit > 0 then forget_worker(ARGV[6]) end
 end
 if mode == 'leave' and limit > 0 then forget_worker(w) end
+if mode == 'drain' then -- it claims no more: what its slots had not begun of their runs is for others
+  local entries = call('HGETALL', key('slot', w))
+  for i = 1, #entries, 2 do
+    local slot = slot_of(w, entries[i])
+    if slot.j and job_of(slot.j) then return_rest(w, entries[i], slot.j, slot.l) end
+  end
+end
 flush_claims()
 return {limit > 0 and 'OK' or 'MORE', int(NOW), unpack(forget)}

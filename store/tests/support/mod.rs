@@ -1,5 +1,5 @@
 //! A private redis-server for each test: unix socket in a folder of its own, gone with the value.
-#![allow(dead_code, clippy::missing_panics_doc, missing_docs, unreachable_pub)]
+#![allow(dead_code, clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -58,6 +58,7 @@ pub fn outcome(word: &str) -> Outcome {
         "passed" | "xpassed" => Outcome::Passed,
         "failed" => Outcome::Failed,
         "skipped" | "xfailed" => Outcome::Skipped,
+        "timed_out" => Outcome::TimedOut,
         _ => Outcome::Errored,
     }
 }

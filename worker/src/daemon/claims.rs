@@ -33,6 +33,8 @@ pub(super) struct Outbox {
     rung: bool,
     next_look: Option<Instant>,
     server_runs: u64,
+    /// The last time the server answered.
+    answered: Option<Instant>,
 }
 
 impl Outbox {
@@ -43,6 +45,11 @@ impl Outbox {
 
     pub(super) fn waits(&self) -> bool {
         self.in_flight || !self.waiting.is_empty() || self.rung
+    }
+
+    /// Whether a call is out, whose answer may bring claims that we do not know of yet.
+    pub(super) fn is_out(&self) -> bool {
+        self.in_flight
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -75,10 +82,11 @@ impl Outbox {
         self.confirmed.extend(results.into_iter().map(|r| (now, r)));
     }
 
-    /// After a restart of the server: what it may have forgotten is offered again.
+    /// After a restart of the server: what it had confirmed shortly before it went away is offered again.
     fn offer_again(&mut self) {
         let now = Instant::now();
-        let recent: Vec<_> = self.confirmed.drain(..).filter(|(at, _)| now - *at <= KEEP).collect();
+        let last = self.answered.unwrap_or(now);
+        let recent: Vec<_> = self.confirmed.drain(..).filter(|(at, _)| last.saturating_duration_since(*at) <= KEEP).collect();
         for (_, result) in recent.into_iter().rev() {
             self.waiting.push_front((now, result));
         }
@@ -202,12 +210,13 @@ impl Daemon {
                 tracing::warn!(task = result.task, fence = result.fence, "a late result was refused");
             }
         }
-        self.outbox.confirm(call.results);
         let runs = self.store.server_runs();
         if std::mem::replace(&mut self.outbox.server_runs, runs) < runs && runs > 1 {
             self.outbox.offer_again();
         }
+        self.outbox.confirm(call.results);
         let now = Instant::now();
+        self.outbox.answered = Some(now);
         self.outbox.next_look = Some(now + Duration::from_millis(reply.wait_ms));
         for want in &call.wants {
             self.slots[want.slot as usize].dry = true;
@@ -216,7 +225,9 @@ impl Daemon {
             let slot = claim.slot as usize;
             self.heart.hold(claim.fence, Held { keeper: slot, started_ms: 0 });
             let until = sent_ms + self.settings.lease_ms() - self.settings.margin_ms();
-            self.deadlines.set(slot, self.deadlines.get(slot).max(until));
+            let before = self.deadlines.get(slot);
+            // with older claims in hand the earliest lease counts; empty hands have nothing to wait for
+            self.deadlines.set(slot, if self.slots[slot].queue.is_empty() || before == 0 { until } else { before.min(until) });
             self.slots[slot].take(claim);
         }
         for (job, group) in reply.prepare {
@@ -242,6 +253,8 @@ impl Daemon {
 
     pub(super) async fn on_pulse(&mut self, pulse: Pulse) -> Result<(), WorkerError> {
         match pulse {
+            // a call that is out finds the same; while it is out we do not know all that we hold
+            Pulse::Unknown if self.outbox.is_out() => {}
             Pulse::Unknown => self.resync().await?,
             Pulse::Answered { stop, drain, watched } => {
                 self.watch_live(watched);

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::{Adapter, GroupBy, JobSpec};
+use remuda_protocol::spec::{Adapter, GroupBy, GroupSpec, JobSpec};
 
 use super::inbox::Message;
 use super::slots::Assignment;
 use super::{Daemon, LONG_PATIENCE, MOST_LOADERS};
+use crate::abq;
 use crate::adapter::pytest;
 use crate::environment;
 use crate::heartbeat::Held;
@@ -43,7 +44,7 @@ impl Daemon {
         let group_spec = &spec.groups[group as usize];
         let env: Vec<(String, String)> = spec.env.iter().chain(&group_spec.env).map(|(k, v)| (k.clone(), v.clone())).collect();
         keeper.base(environment::base(self.settings.embedded, env.iter().cloned()), std::path::Path::new(&spec.tree.path))?;
-        let (argv, settings) = self.loader_command(&group_spec.adapter, &spec.id, &env)?;
+        let (argv, settings) = self.loader_command(group_spec, &spec.id, &env)?;
         let own = owner.map(|slot| self.slot_environment(slot, spec)).unwrap_or_default();
         let (control, mut receiver) = process::start(&keeper, id, argv, own, &settings)?;
         let until = boottime_now_ms() + self.settings.lease_ms() - self.settings.margin_ms();
@@ -79,6 +80,8 @@ impl Daemon {
             options: crate::loader::messages::Options::default(),
             late: Vec::new(),
             summary: String::new(),
+            pending: std::collections::VecDeque::new(),
+            retired: Vec::new(),
             alive: 0,
         };
         self.loaders.insert(id, loader);
@@ -95,9 +98,11 @@ impl Daemon {
         front.map(|a| environment::of_slot(&super::commands::place_of(a, spec, &self.settings.worker, self.settings.slots))).unwrap_or_default()
     }
 
-    fn loader_command(&self, adapter: &Adapter, job: &str, env: &[(String, String)]) -> std::io::Result<(Vec<String>, serde_json::Value)> {
-        let Adapter::Pytest { program, args, isolation, group_by } = adapter else {
-            return Err(std::io::Error::other("this adapter has no loader in this version"));
+    fn loader_command(&self, group: &GroupSpec, job: &str, env: &[(String, String)]) -> std::io::Result<(Vec<String>, serde_json::Value)> {
+        let (program, args, isolation, group_by) = match &group.adapter {
+            Adapter::Pytest { program, args, isolation, group_by } => (program, args, isolation, group_by),
+            Adapter::Abq { argv } => return Ok((abq::command(), abq::load_settings(argv, group.timeout_ms, job))),
+            Adapter::Command { .. } => return Err(std::io::Error::other("commands have no loader")),
         };
         let path = env.iter().find(|(k, _)| k == "PATH").map(|(_, v)| v.into()).or_else(|| std::env::var_os("PATH"));
         let name = program.first().map_or("pytest", String::as_str);
@@ -109,7 +114,7 @@ impl Daemon {
         Ok((argv, pytest::load_settings(args, program, *isolation, *group_by, self.settings.slots, job)))
     }
 
-    pub(super) async fn on_control(&mut self, id: u64, message: Option<FromRunner>) {
+    pub(super) fn on_control(&mut self, id: u64, message: Option<FromRunner>) {
         match message {
             Some(FromRunner::ManifestPart { tests }) => {
                 if let Some(loader) = self.loaders.get_mut(&id) {
@@ -124,13 +129,9 @@ impl Daemon {
                 self.on_manifest(id);
             }
             Some(FromRunner::ManifestFailure { error, exit, output }) => self.on_collect_failure(id, &error, exit, output),
-            Some(FromRunner::Forked { slot, pid, .. }) => {
-                if let Some(runner) = self.slots.get_mut(slot as usize).and_then(|s| s.runner.as_mut()).filter(|r| r.monitor.is_none()) {
-                    runner.monitor = Some(pid);
-                }
-            }
+            Some(FromRunner::Forked { slot, pid, .. }) => self.on_forked(id, slot, pid),
             Some(FromRunner::Exited { slot, pid, status }) => self.on_runner_exit(slot, pid, status, id),
-            Some(FromRunner::Finished { summary }) => self.on_finished(id, summary).await,
+            Some(FromRunner::Finished { summary }) => self.on_finished(id, summary),
             _ => {}
         }
     }
@@ -178,6 +179,7 @@ impl Daemon {
             fence,
             project: format!("{}/{}", spec.project, group.name),
             group_by,
+            ordered: matches!(group.adapter, Adapter::Abq { .. }),
             limits: (loader.options.maxfail.unwrap_or(0), slots.unwrap_or(0)),
         })
     }
@@ -208,14 +210,21 @@ impl Daemon {
         let message = error.get("message").and_then(serde_json::Value::as_str).unwrap_or("the collection failed").to_owned();
         if loader.collecting.is_none() {
             tracing::warn!(message, "a suite that was collected elsewhere cannot be loaded here");
+            self.unloadable.insert((loader.job.clone(), loader.group));
         }
         self.end_collect(id, Outcome::Errored, &Detail { message, text: output, exit: Some(exit), ..Detail::default() });
         self.kill_loader(id);
     }
 
     /// A loader that ended before it had served its collect task.
-    pub(super) fn collect_ended_early(&mut self, loader: &Loader, detail: &Detail) {
+    pub(super) fn collect_ended_early(&mut self, loader: &Loader, detail: &Detail, given_back: bool) {
         let Some(slot) = loader.collecting else { return };
+        if given_back {
+            if let Some(back) = self.slots[slot as usize].queue.pop_front() {
+                self.report(&back, None, 0, 0, &Detail::default());
+            }
+            return;
+        }
         let why = if detail.message.is_empty() { "it ended by itself".to_owned() } else { detail.message.clone() };
         let detail = Detail { message: format!("the collection ended without a result: {why}"), ..detail.clone() };
         self.end_collect_of(slot, Outcome::Errored, &detail);

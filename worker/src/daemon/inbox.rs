@@ -38,6 +38,8 @@ pub(super) enum Message {
     Pulse(Pulse),
     /// A word on the control channel.
     Word(String),
+    /// A closing report was delivered.
+    Reported,
     /// Work may be there.
     Bell,
     /// A signal.

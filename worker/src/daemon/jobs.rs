@@ -10,6 +10,9 @@ use remuda_store::StoreError;
 use super::{Daemon, LONG_PATIENCE};
 use super::inbox::Message;
 
+/// Specs kept; those of jobs at work stay in any case.
+const MOST_JOBS: usize = 64;
+
 /// A job as the daemon knows it.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -33,6 +36,12 @@ impl Daemon {
             Some(Job::Refused(why)) => Found::Refused(why.clone()),
             Some(Job::Reading) => Found::Waiting,
             None => {
+                if self.jobs.len() >= MOST_JOBS {
+                    let (slots, loaders) = (&self.slots, &self.loaders);
+                    self.jobs.retain(|id, _| slots.iter().any(|s| s.work().is_some_and(|w| w.0 == *id)) || loaders.values().any(|l| l.job == *id));
+                    self.deaths.clear();
+                    self.unloadable.clear();
+                }
                 self.jobs.insert(id.to_owned(), Job::Reading);
                 let (store, inbox, id) = (self.store.patient(LONG_PATIENCE), self.inbox.clone(), id.to_owned());
                 tokio::spawn(async move {
@@ -47,6 +56,10 @@ impl Daemon {
     pub(super) fn on_spec(&mut self, id: &str, spec: Result<JobSpec, StoreError>) {
         let host = &self.settings.host;
         let job = match spec {
+            Err(error) if error.is_outage() => {
+                self.jobs.remove(id); // asked for again with the next look
+                return;
+            }
             Err(error) => Job::Refused(format!("worker on {host} failed to {error}")),
             Ok(spec) => match spec.check().map_err(|e| format!("worker on {host}: {e}")).and_then(|()| check_tree(&spec.tree, host)) {
                 Ok(()) => Job::Ready(Arc::new(spec)),

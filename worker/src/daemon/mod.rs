@@ -15,7 +15,7 @@ mod slots;
 mod status;
 mod suites;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,19 @@ const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// Loaders that a daemon may have over its life beside the slots' own keepers.
 const MOST_LOADERS: usize = 512;
 
+/// How often an idle corner of the daemon frees what ended jobs left.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Frees ended jobs whose time has come, for as long as the daemon lives.
+fn sweep(store: Store) {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            while matches!(store.gc(200, None).await, Ok((_, true))) {}
+        }
+    });
+}
+
 /// The daemon's state.
 struct Daemon {
     settings: Settings,
@@ -59,6 +72,14 @@ struct Daemon {
     outbox: claims::Outbox,
     drain: Option<Drain>,
     live: live::Live,
+    /// Suites that this host cannot load.
+    unloadable: HashSet<(String, u32)>,
+    /// How often a suite's loader died by itself.
+    deaths: HashMap<(String, u32), u32>,
+    /// Closing reports in the making.
+    closing: HashMap<(String, u32), HostReport>,
+    /// Closing reports on their way.
+    reporting: u32,
     /// The pytest runner's entry file.
     runner_main: PathBuf,
     _folder: tempfile::TempDir,
@@ -69,12 +90,15 @@ struct Daemon {
 /// # Errors
 /// It could not start, or Redis refuses it for good.
 pub async fn run(mut settings: Settings) -> Result<(), WorkerError> {
-    let lock = settings.state.as_deref().map(|folder| state::take(folder, &settings.worker)).transpose()?;
+    let mut lock = settings.state.as_deref().map(|folder| state::take(folder, &settings.worker)).transpose()?;
     settings.scratch = settings.scratch.or_else(|| lock.as_ref().map(|l| l.scratch.clone()));
     // a call that waits for the server is made again by whoever needs it, so that the loop never stands still
     let store = Store::connect(ConnectOptions::new(&settings.url, &settings.farm)).await?.patient(PATIENCE);
     let capacity = settings.slots as usize + MOST_LOADERS;
     let warden = Warden::start(Options { capacity, ..Options::default() }).await.map_err(WorkerError::Warden)?;
+    if let Some(lock) = &mut lock {
+        lock.supervised_by(&settings.worker, warden.pid());
+    }
     let (inbox, messages) = mpsc::unbounded_channel();
     let mut daemon = Daemon::new(settings, store, warden, inbox)?;
     daemon.register(lock.as_ref().and_then(|l| l.predecessor.clone())).await?;
@@ -105,7 +129,7 @@ impl Daemon {
         let outbox = claims::Outbox::default();
         let live = live::Live::new(store.clone());
         let (jobs, loaders) = (HashMap::new(), HashMap::new());
-        Ok(Self { settings, store, warden, deadlines, heart, inbox, slots, jobs, loaders, serial: 0, outbox, drain: None, live, runner_main, _folder: folder })
+        Ok(Self { settings, store, warden, deadlines, heart, inbox, slots, jobs, loaders, serial: 0, outbox, drain: None, live, unloadable: HashSet::new(), deaths: HashMap::new(), closing: HashMap::new(), reporting: 0, runner_main, _folder: folder })
     }
 
     fn registration(&self) -> Registration {
@@ -130,6 +154,7 @@ impl Daemon {
     async fn listen(&self) -> Result<(), WorkerError> {
         inbox::ring(Bell::new(&self.store, &self.settings.labels), self.inbox.clone());
         inbox::control(self.store.clone(), self.inbox.clone());
+        sweep(self.store.clone());
         inbox::signals(&self.inbox).map_err(|error| WorkerError::Machine { what: "listen for signals", error })
     }
 
@@ -159,13 +184,14 @@ impl Daemon {
             Message::Next(call, sent_ms, reply) => self.on_reply(*call, sent_ms, reply).await?,
             Message::Keeper(slot, event) => self.on_command_event(slot, event),
             Message::Loader(id, event) => self.on_loader_unit(id, event),
-            Message::Control(id, message) => self.on_control(id, message).await,
+            Message::Control(id, message) => self.on_control(id, message),
             Message::Runner(slot, generation, message) => self.on_runner(slot, generation, message),
             Message::Added(id, result) => self.on_added(id, result),
             Message::Spec(job, spec) => self.on_spec(&job, spec),
             Message::Pulse(pulse) => self.on_pulse(pulse).await?,
             Message::Word(word) => self.on_word(&word),
             Message::Bell => self.outbox.ring(),
+            Message::Reported => self.reporting = self.reporting.saturating_sub(1),
             Message::Signal(kind) => self.on_signal(kind),
         }
         let mut slots: VecDeque<u32> = (0..self.settings.slots).collect();
@@ -219,11 +245,5 @@ impl Daemon {
             }
         });
         sender
-    }
-
-    async fn leave_report(&self, job: &str, report: HostReport) {
-        if let Err(error) = self.store.patient(LONG_PATIENCE).report(job, &report).await {
-            tracing::warn!(%error, "the closing report was not delivered");
-        }
     }
 }

@@ -17,6 +17,8 @@ const FORCE: Duration = Duration::from_secs(5);
 pub(super) struct Drain {
     force_at: Instant,
     forced: bool,
+    /// The store was told, so that what slots had not begun of their runs goes to others.
+    told: bool,
 }
 
 impl Daemon {
@@ -31,7 +33,7 @@ impl Daemon {
     /// Stops taking, gives back what has not started, ends suites that have nothing in hand.
     pub(super) fn begin_drain(&mut self) {
         tracing::info!("draining");
-        self.drain = Some(Drain { force_at: Instant::now() + self.settings.drain_timeout, forced: false });
+        self.drain = Some(Drain { force_at: Instant::now() + self.settings.drain_timeout, forced: false, told: false });
         for slot in 0..self.settings.slots {
             let queue = &mut self.slots[slot as usize].queue;
             let unsent: Vec<_> = queue.iter().filter(|a| a.sent.is_none()).cloned().collect();
@@ -62,6 +64,12 @@ impl Daemon {
     /// Looks at the drain's clock.
     pub(super) fn tick_drain(&mut self, now: Instant) {
         let Some(drain) = self.drain else { return };
+        // not while a call is out: a claim in its answer would not be among those we hold
+        if !drain.told && !self.outbox.is_out() {
+            self.drain = Some(Drain { told: true, ..drain });
+            let (store, drained) = (self.store.patient(super::LONG_PATIENCE), Registration { drain: true, ..self.registration() });
+            tokio::spawn(async move { store.resync(&drained).await });
+        }
         self.finish_idle_suites();
         if now < drain.force_at {
             return;
@@ -82,7 +90,7 @@ impl Daemon {
 
     /// Whether a drain has come to its end.
     pub(super) fn has_drained(&self) -> bool {
-        self.drain.is_some() && self.slots.iter().all(|s| s.queue.is_empty()) && self.outbox.is_empty() && self.loaders.is_empty()
+        self.drain.is_some() && self.slots.iter().all(|s| s.queue.is_empty()) && self.outbox.is_empty() && self.loaders.is_empty() && self.reporting == 0
     }
 
     /// Takes leave: off the books, everything dead.

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::JobSpec;
+use remuda_protocol::spec::{GroupSpec, JobSpec};
 use remuda_store::HostReport;
 
 use super::Daemon;
@@ -17,8 +17,8 @@ use crate::adapter::{command, pytest};
 use crate::environment;
 use crate::heartbeat::Held;
 use crate::loader::messages::{FromRunner, TestResult, ToRunner};
-use crate::loader::process::{self, Killed, Loader, Phase, Runner};
-use crate::warden::{KeeperEvent, boottime_now_ms};
+use crate::loader::process::{self, Killed, Loader, Phase, Retired, Runner};
+use crate::warden::{KeeperEvent, Reason, boottime_now_ms};
 
 impl Daemon {
     /// Job and group of every suite that is loaded here.
@@ -32,7 +32,7 @@ impl Daemon {
     /// The store has tests of a suite that is not loaded here.
     pub(super) async fn prepare(&mut self, job: &str, group: u32) {
         let known = self.loaders.values().any(|l| l.job == job && l.group == group);
-        if known || self.drain.is_some() {
+        if known || self.drain.is_some() || self.unloadable.contains(&(job.to_owned(), group)) {
             return;
         }
         if let Found::Ready(spec) = self.job(job)
@@ -48,9 +48,15 @@ impl Daemon {
             return;
         }
         let loader = self.loader_for(slot, &spec.id, group);
-        if let Some(runner) = &self.slots[slot as usize].runner
-            && loader.is_none_or(|l| l != runner.loader)
+        let it = &self.slots[slot as usize];
+        let locks = it.queue.iter().find(|a| a.sent.is_none()).map(|a| &a.locks);
+        let busy = it.queue.iter().any(|a| a.sent.is_some());
+        if let Some(runner) = &it.runner
+            && (loader.is_none_or(|l| l != runner.loader) || locks.is_some_and(|l| *l != runner.locks))
         {
+            if busy {
+                return; // what it has in hand comes first
+            }
             self.retire_runner(slot);
         }
         let Some(loader) = loader else {
@@ -92,10 +98,9 @@ impl Daemon {
         let place = place_of(first, spec, &self.settings.worker, self.settings.slots);
         let mut env = environment::of_slot(&place);
         env.extend(environment::of_pools(&first.locks));
-        let number = first.place;
+        let (number, locks) = (first.place, first.locks.clone());
         let Some(from) = self.loaders.get_mut(&loader) else { return Ok(()) };
-        let (runner, mut receiver) = process::fork(from, slot, number, generation, env)?;
-        from.alive += 1;
+        let (runner, mut receiver) = process::fork(from, slot, number, generation, locks, env)?;
         self.slots[slot as usize].runner = Some(runner);
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
@@ -161,11 +166,30 @@ impl Daemon {
 
     fn note_late(&mut self, fixture: &str, scope: &str, detail: &serde_json::Value, slot: u32, generation: u64) {
         let current = self.slots[slot as usize].runner.as_ref().filter(|r| r.generation == generation).map(|r| r.loader);
-        let id = current.or_else(|| self.loaders.values().map(|l| l.id).max());
+        let retired = || self.loaders.values().find(|l| l.retired.iter().any(|r| r.generation == generation)).map(|l| l.id);
         let text = detail.get("longrepr").or_else(|| detail.get("message")).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
-        if let Some(loader) = id.and_then(|id| self.loaders.get_mut(&id)) {
+        if let Some(loader) = current.or_else(retired).and_then(|id| self.loaders.get_mut(&id)) {
             loader.late.push((format!("{fixture} ({scope})"), text));
         }
+    }
+
+    /// A monitor became known: it is the one of the first runner that this slot is waiting for.
+    pub(super) fn on_forked(&mut self, id: u64, slot: u32, monitor: i32) {
+        let Some(generation) = self.take_pending(id, slot) else { return };
+        if let Some(runner) = self.slots[slot as usize].runner.as_mut().filter(|r| r.generation == generation) {
+            runner.monitor = Some(monitor);
+            if let (Some(_), Some(loader)) = (runner.killed, self.loaders.get(&id)) {
+                let _ = loader.keeper.kill_tree(monitor);
+            }
+        } else if let Some(retired) = self.loaders.get_mut(&id).and_then(|l| l.retired.iter_mut().find(|r| r.generation == generation)) {
+            retired.monitor = Some(monitor);
+        }
+    }
+
+    fn take_pending(&mut self, id: u64, slot: u32) -> Option<u64> {
+        let pending = &mut self.loaders.get_mut(&id)?.pending;
+        let at = pending.iter().position(|(s, _)| *s == slot)?;
+        pending.remove(at).map(|(_, generation)| generation)
     }
 
     fn note_test_start(&mut self, slot: u32, test: u64) {
@@ -203,17 +227,23 @@ impl Daemon {
     }
 
     /// A runner ended: blames the test it died under, gives the rest to the next one.
-    pub(super) fn on_runner_exit(&mut self, slot: u32, monitor: i32, status: i32, loader: u64) {
-        if let Some(from) = self.loaders.get_mut(&loader) {
-            from.alive = from.alive.saturating_sub(1);
+    pub(super) fn on_runner_exit(&mut self, slot: u32, monitor: i32, status: i32, id: u64) {
+        let Some(loader) = self.loaders.get_mut(&id) else { return };
+        loader.alive = loader.alive.saturating_sub(1);
+        let retired = loader.retired.iter().position(|r| r.monitor == Some(monitor));
+        if let Some(at) = retired {
+            loader.retired.remove(at);
+        } else {
+            let known = self.slots[slot as usize].runner.as_ref().filter(|r| r.monitor == Some(monitor)).map(|r| r.generation);
+            // a fork that failed ends without a monitor
+            let generation = known.or_else(|| self.take_pending(id, slot));
+            if generation.is_some() && self.slots[slot as usize].runner.as_ref().map(|r| r.generation) == generation {
+                let printed = self.printed(slot);
+                let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
+                self.blame(slot, killed, &ended_how(status), printed);
+            }
         }
-        let current = self.slots[slot as usize].runner.as_ref().is_some_and(|r| r.monitor == Some(monitor));
-        if current {
-            let printed = self.printed(slot);
-            let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
-            self.blame(slot, killed, &ended_how(status), printed);
-        }
-        self.finish_if_quiet(loader);
+        self.finish_if_quiet(id);
     }
 
     fn blame(&mut self, slot: u32, killed: Option<Killed>, how: &str, printed: Option<(String, u64)>) {
@@ -242,6 +272,9 @@ impl Daemon {
     pub(super) fn retire_runner(&mut self, slot: u32) {
         if let Some(runner) = self.slots[slot as usize].runner.take() {
             runner.sender.send(&ToRunner::Last, Vec::new());
+            if let Some(loader) = self.loaders.get_mut(&runner.loader) {
+                loader.retired.push(Retired { generation: runner.generation, monitor: runner.monitor, sender: runner.sender });
+            }
         }
     }
 
@@ -284,18 +317,39 @@ impl Daemon {
         }
     }
 
-    pub(super) async fn on_finished(&mut self, id: u64, summary: String) {
-        let Some(loader) = self.loaders.get_mut(&id) else { return };
-        let report = HostReport {
+    pub(super) fn on_finished(&mut self, id: u64, summary: String) {
+        if let Some(loader) = self.loaders.get_mut(&id) {
+            loader.summary = summary;
+        }
+    }
+
+    /// A loader's session has ended: its words go into the host's closing report, which is sent with the last one.
+    fn close_suite(&mut self, loader: Loader) {
+        let key = (loader.job.clone(), loader.group);
+        let report = self.closing.entry(key.clone()).or_insert_with(|| HostReport {
             worker: self.settings.worker.clone(),
             host: self.settings.host.clone(),
             group: loader.group,
-            summary,
-            late: std::mem::take(&mut loader.late),
-            no_fork: loader.fork.clone().err().unwrap_or_default(),
-        };
-        let job = loader.job.clone();
-        self.leave_report(&job, report).await;
+            ..HostReport::default()
+        });
+        report.summary.push_str(&loader.summary);
+        report.late.extend(loader.late);
+        if let Err(why) = loader.fork {
+            report.no_fork = why;
+        }
+        let more = self.loaders.values().any(|l| l.job == key.0 && l.group == key.1);
+        if loader.phase != Phase::Finishing || more {
+            return;
+        }
+        let Some(report) = self.closing.remove(&key) else { return };
+        self.reporting += 1;
+        let (store, inbox) = (self.store.patient(super::LONG_PATIENCE), self.inbox.clone());
+        tokio::spawn(async move {
+            if let Err(error) = store.report(&key.0, &report).await {
+                tracing::warn!(%error, "the closing report was not delivered");
+            }
+            let _ = inbox.send(Message::Reported);
+        });
     }
 
     /// Kills what runs some of a slot's sent tasks.
@@ -315,9 +369,11 @@ impl Daemon {
 
     fn kill_runner(&mut self, slot: u32, why: Killed) {
         let Some(runner) = &mut self.slots[slot as usize].runner else { return };
-        let (Some(monitor), Some(loader)) = (runner.monitor, self.loaders.get(&runner.loader)) else { return };
-        if runner.killed.is_none() {
-            runner.killed = Some(why);
+        if runner.killed.is_some() {
+            return;
+        }
+        runner.killed = Some(why); // if its monitor is not known yet, it is killed as soon as it is
+        if let (Some(monitor), Some(loader)) = (runner.monitor, self.loaders.get(&runner.loader)) {
             let _ = loader.keeper.kill_tree(monitor);
         }
     }
@@ -345,11 +401,13 @@ impl Daemon {
             let Some(age) = running.started.map(|s| now.saturating_duration_since(s)) else { continue };
             let Some(super::jobs::Job::Ready(spec)) = self.jobs.get(&running.job) else { continue };
             let group = &spec.groups[running.group as usize];
-            let (timeout, splits) = (group.timeout_ms, splits(&group.adapter));
+            let loader = it.runner.as_ref().and_then(|r| self.loaders.get(&r.loader));
+            let asked = loader.and_then(|l| l.options.group_by.as_deref()).is_none_or(|by| by == "test");
+            let (timeout, splits) = (patience(group), asked && splits(&group.adapter));
             if age > LONG && splits && it.queue.len() > 1 {
                 self.drop_unstarted(slot);
             }
-            if self.slots[slot as usize].runner.is_some() && timeout.is_some_and(|ms| age > Duration::from_millis(ms)) {
+            if self.slots[slot as usize].runner.is_some() && timeout.is_some_and(|limit| age > limit) {
                 self.kill_runner(slot, Killed::Timeout);
             }
         }
@@ -364,34 +422,62 @@ impl Daemon {
     pub(super) fn on_loader_unit(&mut self, id: u64, event: KeeperEvent) {
         match event {
             KeeperEvent::Exited(exited) => {
-                let detail = command::judge(&exited).1;
-                self.loader_ended(id, &detail);
+                let given_back = matches!(exited.reason, Reason::Lease | Reason::Killed);
+                self.loader_ended(id, &command::judge(&exited).1, given_back);
             }
-            KeeperEvent::Gone { .. } => self.loader_ended(id, &Detail { message: "its supervisor was killed".to_owned(), ..Detail::default() }),
+            KeeperEvent::Gone { .. } => {
+                let message = "its supervisor was killed".to_owned();
+                self.loader_ended(id, &Detail { message, ..Detail::default() }, false);
+            }
             _ => {}
         }
     }
 
-    fn loader_ended(&mut self, id: u64, detail: &Detail) {
+    /// A loader and everything beneath it ended. If the lease did it, or we did, no test is to blame; if it died by
+    /// itself, the first times everything is tried again, because most of what ran is innocent.
+    fn loader_ended(&mut self, id: u64, detail: &Detail, given_back: bool) {
         let Some(loader) = self.loaders.remove(&id) else { return };
         tracing::info!(job = loader.job, message = detail.message, output = ?detail.sections, "a loader ended");
         self.heart.forget_keeper(loader.keeper_index);
         self.deadlines.set(loader.keeper_index, 0);
-        self.collect_ended_early(&loader, detail);
+        self.collect_ended_early(&loader, detail, given_back);
+        let died = !given_back && loader.phase != Phase::Finishing;
+        let deaths = self.deaths.entry((loader.job.clone(), loader.group)).or_default();
+        *deaths += u32::from(died);
+        let blame = died && *deaths > FORGIVEN_DEATHS;
         for slot in 0..self.settings.slots {
-            let its = self.slots[slot as usize].runner.as_ref().is_some_and(|r| r.loader == id);
-            if its {
-                let printed = self.printed(slot);
-                let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
-                let how = if detail.message.is_empty() { "its loader ended" } else { &detail.message };
-                self.blame(slot, killed, how, printed);
+            if self.slots[slot as usize].runner.as_ref().is_none_or(|r| r.loader != id) {
+                continue;
+            }
+            let printed = self.printed(slot);
+            let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
+            let how = if detail.message.is_empty() { "its loader ended" } else { &detail.message };
+            self.blame(slot, if blame { killed } else { Some(Killed::Stop) }, how, printed);
+            if given_back {
+                for assignment in std::mem::take(&mut self.slots[slot as usize].queue) {
+                    self.report(&assignment, None, 0, 0, &Detail::default());
+                }
             }
         }
+        self.close_suite(loader);
     }
 }
 
+/// A loader may die so often by itself before the tests that ran at that moment are blamed.
+const FORGIVEN_DEATHS: u32 = 2;
+
 /// A test that runs longer than this gives back what waits behind it.
 const LONG: Duration = Duration::from_secs(1);
+/// What a bridge may take beyond a test's timeout to end one native runner and start another.
+const BRIDGE_LIMIT: Duration = Duration::from_secs(90);
+
+/// After how long a runner is killed for its test. A bridge keeps the timeout itself, because only it can tell a test
+/// from a restart before it; this is for one that does not.
+fn patience(group: &GroupSpec) -> Option<Duration> {
+    let bridged = matches!(group.adapter, remuda_protocol::spec::Adapter::Abq { .. });
+    let limit = Duration::from_millis(group.timeout_ms?);
+    Some(if bridged { limit + BRIDGE_LIMIT } else { limit })
+}
 
 fn splits(adapter: &remuda_protocol::spec::Adapter) -> bool {
     use remuda_protocol::spec::{Adapter, GroupBy};

@@ -23,6 +23,8 @@ pub struct Target {
     pub project: String,
     /// What stays together.
     pub group_by: GroupBy,
+    /// Whether the tests keep the order in which they were collected.
+    pub ordered: bool,
     /// Most failures and slots that the suite asks for.
     pub limits: (u32, u32),
 }
@@ -50,27 +52,16 @@ pub async fn add_all(store: &Store, target: &Target, tests: &[Test], ids: &[Stri
         let start: String = long.chars().take(60).collect();
         return Err(format!("the test id `{start}…` has {} bytes; at most {MAX_ID_BYTES} are possible: give its parameters shorter ids", long.len()));
     }
-    let history = store.history_load(&target.project).await.map_err(|e| format!("failed to {e}"))?;
-    let slots: u32 = store.workers().await.map_err(|e| format!("failed to {e}"))?.iter().map(|w| w.slots).sum();
-    let plan = make_plan(tests, ids, &history, slots.max(1), target.group_by);
+    let failed = |e| format!("failed to {e}");
+    let history = store.history_load(&target.project).await.map_err(failed)?;
+    let slots: u32 = store.workers().await.map_err(failed)?.iter().map(|w| w.slots).sum();
+    let there = already_there(store, target).await?;
+    let rest = missing(ids, &there)?;
+    let (tests, names): (Vec<Test>, Vec<String>) = rest.iter().map(|&i| (tests[i].clone(), ids[i].clone())).unzip();
+    let plan = make_plan(&tests, &names, &history, slots.max(1), keep(target));
     let total = u32::try_from(ids.len()).map_err(|_| "more than four billion tests".to_owned())?;
-    let runs = entries(&plan, target.lane);
-    let mut runs = runs.iter().peekable();
-    for (n, chunk) in plan.order.chunks(ITEMS).enumerate() {
-        let first = u32::try_from(n * ITEMS).unwrap_or(u32::MAX);
-        let names: Vec<String> = chunk.iter().map(|&i| ids[i as usize].clone()).collect();
-        let end = first + u32::try_from(chunk.len()).unwrap_or(0);
-        let mut here = Vec::new();
-        while let Some(run) = runs.next_if(|r| r.first + r.count <= end) {
-            here.push(*run);
-        }
-        match store.add(&target.job, target.group, target.fence, first, &names, &here).await {
-            Ok(Added::New(_) | Added::Again(_)) => {}
-            Ok(Added::Conflict(_)) => return Err("this suite was collected before with other tests; its collection depends on something that changed".to_owned()),
-            Ok(other) => return Err(format!("the tests could not be added ({other:?})")),
-            Err(e) => return Err(format!("failed to {e}")),
-        }
-    }
+    let first = u32::try_from(there.len()).unwrap_or(u32::MAX);
+    add_chunks(store, target, &plan, &names, first).await?;
     match store.seal_with(&target.job, target.group, target.fence, total, target.limits).await {
         Ok(Sealed::New | Sealed::Again) => Ok(total),
         Ok(other) => Err(format!("the group could not be sealed ({other:?})")),
@@ -78,19 +69,61 @@ pub async fn add_all(store: &Store, target: &Target, tests: &[Test], ids: &[Stri
     }
 }
 
-fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, group_by: GroupBy) -> Plan {
+/// What a collector that died before us had added.
+async fn already_there(store: &Store, target: &Target) -> Result<Vec<String>, String> {
+    let snapshot = store.snapshot(&target.job).await.map_err(|e| format!("failed to {e}"))?;
+    let added = snapshot.groups.get(target.group as usize).map_or(0, |g| g.added);
+    store.ids(&target.job, target.group, 0, added).await.map_err(|e| format!("failed to {e}"))
+}
+
+/// Positions of the tests that are not there yet.
+fn missing(ids: &[String], there: &[String]) -> Result<Vec<usize>, String> {
+    let found: HashMap<&str, usize> = ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
+    if let Some(gone) = there.iter().find(|id| !found.contains_key(id.as_str())) {
+        return Err(format!("an earlier collection of this suite found `{gone}`, this one does not: it depends on something that changed"));
+    }
+    let there: std::collections::HashSet<&str> = there.iter().map(String::as_str).collect();
+    Ok((0..ids.len()).filter(|&i| !there.contains(ids[i].as_str())).collect())
+}
+
+/// Adds a plan's tests, numbered from `begin`, chunk by chunk; each run goes with the chunk that ends it.
+async fn add_chunks(store: &Store, target: &Target, plan: &Plan, ids: &[String], begin: u32) -> Result<(), String> {
+    let runs = entries(plan, target.lane);
+    let mut runs = runs.iter().peekable();
+    for (n, chunk) in plan.order.chunks(ITEMS).enumerate() {
+        let first = u32::try_from(n * ITEMS).unwrap_or(u32::MAX);
+        let names: Vec<String> = chunk.iter().map(|&i| ids[i as usize].clone()).collect();
+        let end = first + u32::try_from(chunk.len()).unwrap_or(0);
+        let mut here = Vec::new();
+        while let Some(run) = runs.next_if(|r| r.first + r.count <= end) {
+            here.push(Entry { first: begin + run.first, ..*run });
+        }
+        match store.add(&target.job, target.group, target.fence, begin + first, &names, &here).await {
+            Ok(Added::New(_) | Added::Again(_)) => {}
+            Ok(other) => return Err(format!("the tests could not be added ({other:?})")),
+            Err(e) => return Err(format!("failed to {e}")),
+        }
+    }
+    Ok(())
+}
+
+fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, keep: Keep) -> Plan {
     let known: Vec<Known<'_>> = tests
         .iter()
         .zip(ids)
         .map(|(test, id)| Known { file: &test.file, scope: &test.scope, us: history.tests.get(id).copied() })
         .collect();
     let costs: SetupCosts = history.costs.iter().map(|(k, v)| (k.clone(), *v)).collect();
-    let keep = match group_by {
+    plan(&known, &costs, slots as usize, keep)
+}
+
+fn keep(target: &Target) -> Keep {
+    match target.group_by {
+        GroupBy::Test if target.ordered => Keep::Order,
         GroupBy::Test => Keep::Free,
         GroupBy::Class => Keep::Scope,
         GroupBy::File => Keep::File,
-    };
-    plan(&known, &costs, slots as usize, keep)
+    }
 }
 
 /// Runs as lane entries, cut where a chunk of ids ends (the parts continue each other).
@@ -118,6 +151,13 @@ mod tests {
 
     fn test(id: &str) -> Test {
         Test { id: id.into(), file: "f".into(), scope: "f".into() }
+    }
+
+    #[test]
+    fn a_second_collector_adds_only_what_the_first_had_not() {
+        let ids: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
+        assert_eq!(missing(&ids, &["c".to_owned(), "a".to_owned()]), Ok(vec![1]));
+        assert!(missing(&ids, &["x".to_owned()]).unwrap_err().contains("`x`"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A loader as the daemon holds it: its keeper, its control socket, what it found, and the runners forked from it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -65,8 +65,23 @@ pub struct Loader {
     pub late: Vec<(String, String)>,
     /// What it printed at its end.
     pub summary: String,
-    /// Runners forked and not yet ended.
+    /// Runners asked for, whose monitors are not known yet: slot and generation, in order.
+    pub pending: VecDeque<(u32, u64)>,
+    /// Runners that tear down and end by themselves.
+    pub retired: Vec<Retired>,
+    /// Runners asked for and not yet ended.
     pub alive: u32,
+}
+
+/// A runner that has no slot any more.
+#[derive(Debug)]
+pub struct Retired {
+    /// Which one.
+    pub generation: u64,
+    /// Its monitor, once known.
+    pub monitor: Option<i32>,
+    /// Kept open until it has ended: a closed socket means that we are gone.
+    pub sender: FrameSender,
 }
 
 /// A runner as the daemon holds it.
@@ -82,10 +97,10 @@ pub struct Runner {
     pub monitor: Option<i32>,
     /// What it prints past the framework's capture.
     pub taps: [Tap; 2],
+    /// Items of pools that its environment names.
+    pub locks: Vec<(String, Vec<String>)>,
     /// Why it was killed by us, if it was.
     pub killed: Option<Killed>,
-    /// It ends by itself after its teardowns.
-    pub ending: bool,
 }
 
 /// Why we kill a runner.
@@ -119,7 +134,7 @@ pub fn start(keeper: &KeeperSender, unit: u64, argv: Vec<String>, env: Vec<(Stri
 ///
 /// # Errors
 /// No socket or pipe is to be had.
-pub fn fork(loader: &Loader, slot: u32, place: u32, generation: u64, env: Vec<(String, String)>) -> io::Result<(Runner, FrameReceiver)> {
+pub fn fork(loader: &mut Loader, slot: u32, place: u32, generation: u64, locks: Vec<(String, Vec<String>)>, env: Vec<(String, String)>) -> io::Result<(Runner, FrameReceiver)> {
     let (ours, theirs) = UnixStream::pair()?;
     let (out, out_end) = Tap::open()?;
     let (err, err_end) = Tap::open()?;
@@ -127,6 +142,8 @@ pub fn fork(loader: &Loader, slot: u32, place: u32, generation: u64, env: Vec<(S
     let env: Map<String, Value> = env.into_iter().map(|(k, v)| (k, Value::String(v))).collect();
     let message = ToRunner::Fork { slot, number: place, env };
     loader.control.send(&message, vec![OwnedFd::from(theirs), out_end, err_end]);
-    let runner = Runner { loader: loader.id, generation, sender, monitor: None, taps: [out, err], killed: None, ending: false };
+    loader.pending.push_back((slot, generation));
+    loader.alive += 1;
+    let runner = Runner { loader: loader.id, generation, sender, monitor: None, taps: [out, err], locks, killed: None };
     Ok((runner, receiver))
 }

@@ -93,6 +93,18 @@ pub(super) fn spawn(
     .map_err(|errno| explain(errno, name, &program, &cwd))
 }
 
+/// Starts `argv` in this process's own folder and environment with these changes and pipes, as [`spawn`] does: for
+/// processes beneath a keeper that supervise something themselves.
+pub(crate) fn spawn_here(argv: &[String], env: &[(String, Option<String>)], out: BorrowedFd<'_>, err: BorrowedFd<'_>) -> Result<Pid, String> {
+    let base = Base::new(std::env::vars_os().map(|(key, value)| (key.into(), value.into())).collect(), &".".into());
+    let spec = Spec {
+        argv: argv.iter().map(Text::from).collect(),
+        env: env.iter().map(|(key, value)| (key.into(), value.as_ref().map(Text::from))).collect(),
+        ..Spec::default()
+    };
+    spawn(&base, &spec, &[], out, err)
+}
+
 /// The base's variables without those that `spec` changes, and its own.
 fn environment<'a>(base: &'a Base, spec: &Spec, changes: &'a [Option<CString>]) -> Vec<&'a CStr> {
     let kept = base

@@ -22,23 +22,23 @@ const TREE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What [`reap`] found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reaped {
-    pub(super) pid: Pid,
+pub(crate) struct Reaped {
+    pub(crate) pid: Pid,
     /// The wait status.
-    pub(super) status: i32,
+    pub(crate) status: i32,
     pub(super) usage: libc::rusage,
 }
 
 /// The state of this process's children after [`reap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Children {
+pub(crate) enum Children {
     None,
     Some,
 }
 
 /// Reaps everything that has ended, and tells whether children are left. With `stopped`, children that
 /// were stopped are reported too.
-pub(super) fn reap(stopped: bool, mut each: impl FnMut(Reaped)) -> Children {
+pub(crate) fn reap(stopped: bool, mut each: impl FnMut(Reaped)) -> Children {
     let flags = libc::WNOHANG | if stopped { libc::WUNTRACED } else { 0 };
     loop {
         let mut status = 0;
@@ -61,7 +61,7 @@ pub(super) fn reap(stopped: bool, mut each: impl FnMut(Reaped)) -> Children {
 
 /// Sends KILL to every child of this process except `spared` ones, and to their process groups. Returns
 /// how many there were.
-pub(super) fn kill_children(spared: impl Fn(Pid) -> bool) -> usize {
+pub(crate) fn kill_children(spared: impl Fn(Pid) -> bool) -> usize {
     let mut count = 0;
     for child in children_of(getpid()) {
         if spared(child) {
@@ -79,7 +79,7 @@ pub(super) fn kill_children(spared: impl Fn(Pid) -> bool) -> usize {
 }
 
 /// The children of `pid`, of all its threads.
-fn children_of(pid: Pid) -> Vec<Pid> {
+pub(crate) fn children_of(pid: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return found;

@@ -22,7 +22,8 @@ async fn a_daemon_dies_with_its_attempt() {
         (exited.code, exited.signal, exited.reason),
         (Some(7), None, Reason::Exit)
     );
-    assert_eq!(exited.strays, 1);
+    // The shells between may still be on their way out.
+    assert!(exited.strays >= 1);
     assert!(witness.seen().contains("ready"));
 }
 
@@ -43,7 +44,7 @@ async fn kill_at_once_ends_the_whole_tree() {
 async fn a_fork_bomb_is_ended() {
     let (_warden, mut keeper) = warden().await;
     let mut witness = Witness::new();
-    // A tree of about 250 processes in as many sessions, and ten chains that fork faster than one can
+    // A tree of 363 processes in as many sessions, and ten chains that fork faster than one can
     // look: each generation starts the next in a new session and ends.
     let bomb = r#"
 import os, signal
@@ -52,6 +53,7 @@ def tree(depth):
         if os.fork() == 0:
             os.setsid()
             if depth: tree(depth - 1)
+            else: os.write(9, b"leaf\n")
             signal.pause()
 def chain():
     if os.fork(): return
@@ -67,12 +69,12 @@ signal.pause()
     keeper
         .run(sh(1, &witness.script("exec python3 bomb.py")))
         .unwrap();
-    witness.ready(1);
+    witness.ready(1 + 243);
     keeper.kill(1, true).unwrap();
     let exited = exited(&mut keeper).await;
     witness.assert_dead();
     assert_eq!(exited.signal, Some(9));
-    assert!(exited.strays > 100, "{}", exited.strays);
+    assert!(exited.strays >= 363, "{}", exited.strays);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -16,10 +16,10 @@ local NOW = clock()
 local function key(...) return PREFIX .. table.concat({...}, ':') end
 local function int(n) return string.format('%.0f', n) end
 local function num(s) return tonumber(s) or 0 end
--- a whole number that survives being written and read again, or nil
+-- a whole number that survives being written (Lua writes 14 digits) and read again, or nil
 local function whole(s)
   local n = tonumber(s)
-  if n and n >= 0 and n < 1e15 and n == floor(n) then return n end
+  if n and n >= 0 and n < 1e14 and n == floor(n) then return n end
 end
 local function split(text, separator)
   local parts = {}
@@ -65,7 +65,7 @@ local function job_of(j)
     local t = load(key('job', j), {'state', 'submitter', 'cancel', 'outcome', 'owner', 'pools'},
       {'priority', 'weight', 'max_slots', 'open_groups', 'sealed', 'groups', 'seq', 'owner_epoch', 'grace', 'detach',
        'det_bytes', 'det_budget', 'failures', 'max_failures', 'retention', 'gc_group', 'gc_bucket', 'created'})
-    if t then t.id = j; t.events = {} end
+    if t then t.id = j; t.events = {}; t.lines = 0 end
     jobs[j] = t or false
   end
   return jobs[j] or nil
@@ -101,7 +101,10 @@ local function group_over(state)
   return state == 'succeeded' or state == 'failed' or state == 'skipped' or state == 'cancelled'
 end
 
-local function emit(job, line) job.events[#job.events + 1] = line end
+local function emit(job, line)
+  local n = job.lines + 1
+  job.lines = n; job.events[n] = line
+end
 
 -- occupied slots, by job ('j:') and by submitter ('s:'): deltas written once
 local occupied_cache, occupied_delta = {}, {}
@@ -148,13 +151,13 @@ local function flush()
   end
   for j, job in pairs(jobs) do
     if job then
-      if #job.events > 0 then
+      if job.lines > 0 then
         bump(job, 'seq', 1)
         local id = int(META.epoch) .. '-' .. int(job.seq)
         local lines = table.concat(job.events, '\n')
         call('XADD', key('events', j), 'MAXLEN', '~', STREAM, id, 'e', lines)
         call('PUBLISH', key('events', j), id .. '\n' .. lines)
-        job.events = {}
+        job.events = {}; job.lines = 0
       end
       store(job)
     end

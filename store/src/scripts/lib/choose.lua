@@ -26,6 +26,14 @@ local function ready_jobs(class)
   for i = 1, #list, 2 do found[#found + 1] = list[i] end
   return found
 end
+local function read_shares(list)
+  local names = {}
+  for _, job in ipairs(list) do names[#names + 1] = 'j:' .. job.id; names[#names + 1] = 's:' .. job.submitter end
+  for from = 1, #names, 1000 do
+    local values = call('HMGET', key('occupied'), unpack(names, from, min(#names, from + 999)))
+    for i, value in ipairs(values) do occupied_cache[names[from + i - 1]] = num(value) end
+  end
+end
 -- jobs with something ready for this worker, read once a script
 local field
 local function contenders(labels)
@@ -39,6 +47,7 @@ local function contenders(labels)
       if job and job_live(job) then field[#field + 1] = job end
     end
   end
+  read_shares(field)
   return field
 end
 local function before(a, b)
@@ -51,7 +60,7 @@ end
 -- Shares as they are without this slot. The first in turn is the best, except that a slot stays with its job until its
 -- submitter (or, among the same submitter's jobs, its job) is over share by a whole slot and some seconds have passed.
 local function weigh(want, slot)
-  local list, best, mine, kin = {}, nil, nil, nil
+  local list, best, mine = {}, nil, nil
   local held = slot.n > 0 and job_of(slot.j)
   local stays = held and slot.j or want.job
   for _, job in ipairs(contenders(want.worker.labels)) do
@@ -173,6 +182,20 @@ local function lease_tasks(want, job, group, lane, e, n)
   emit(job, '> ' .. group.g .. ' ' .. fence .. ' ' .. e.first .. ' ' .. n .. ' ' .. int(c.place) .. ' ' .. c.worker .. ' ' .. c.slot)
   return c
 end
+-- short runs that follow each other are claimed together, as one that asked again at once would get them
+local function widen(want, group, lane, e, most)
+  local q, taken = key('q', lane.j, lane.l), 0
+  for _, text in ipairs(call('LRANGE', q, 0, most - e.count - 1)) do
+    local head = parse_entry(text)
+    if head.flags ~= '' or head.first ~= e.first + e.count then break end
+    local both = joined(e, head)
+    if both.count > portion(want, group, both.us < 0 and -1 or both.us / both.count) then break end
+    e = both
+    taken = taken + 1
+  end
+  if taken > 0 then call('LPOP', q, taken) end
+  return e
+end
 local function try_lane(want, job, lane)
   local slot = slot_of(want.worker.id, want.slot)
   local own = slot.j == lane.j and slot.l == lane.l
@@ -193,7 +216,9 @@ local function try_lane(want, job, lane)
   if pool then park(lane, pool); return nil end
   local e = pick(want, job, group, lane)
   if not e then return nil end
-  local n = single(e) and 1 or min(e.count, portion(want, group, e.us < 0 and -1 or e.us / e.count))
+  local most = single(e) and 1 or portion(want, group, e.us < 0 and -1 or e.us / e.count)
+  if e.count < most and e.flags == '' then e = widen(want, group, lane, e, most) end
+  local n = min(e.count, most)
   if n < e.count then
     local rest = rest_of(e, n)
     if lane.locks ~= '' and not never_split(e) then call('LPUSH', key('q', lane.j, lane.l), entry_text(rest))
@@ -254,9 +279,8 @@ local function claim_reply(c)
   end
   return {int(c.fence), c.j, c.g, c.lane, int(c.place), c.first, c.count, c.slot, c.locks, attempts, ids}
 end
--- ms until something is due that rings no bell; at once if there was more than one call may hand out
-local function wait_ms(more)
-  if more then return 0 end
+-- ms until something is due that rings no bell
+local function wait_ms()
   local due = NOW + 4000
   for _, name in ipairs({'lease', 'owners', 'deadlines'}) do
     local head = call('ZRANGE', key(name), 0, 0, 'WITHSCORES')

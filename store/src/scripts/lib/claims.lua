@@ -9,6 +9,11 @@ local function claim_of(fence)
   end
   return claims[fence] or nil
 end
+-- a claim's job and group
+local function home(c)
+  if not c.home then c.job = job_of(c.j); c.home = group_of(c.j, c.g) end
+  return c.job, c.home
+end
 -- whether what leaves a claim may go back to its lane; a cancelled attempt is never tried again
 local function may_return(job, group, c)
   return job_live(job) and group.state ~= 'closing' and c.cancel == 0
@@ -74,7 +79,7 @@ local function requeue(job, group, task, r, c, why, at_front)
 end
 -- running -> ready | lost | cancelled: the lease ended without a result (lifecycle.rs: Event::Lose)
 local function lose(c, task, company)
-  local job, group = job_of(c.j), group_of(c.j, c.g)
+  local job, group = home(c)
   local r = record_of(c.j, c.g, task)
   if not r or r.state ~= 'R' or r.fence ~= c.fence then return end
   bump(group, 'running', -1)
@@ -98,7 +103,7 @@ local function lose_claim(c, company, limit)
 end
 -- running -> ready, costs nothing (drain, or claimed and not started)
 local function yield(c, task)
-  local job, group = job_of(c.j), group_of(c.j, c.g)
+  local job, group = home(c)
   local r = record_of(c.j, c.g, task)
   bump(group, 'running', -1)
   if not may_return(job, group, c) then terminal(job, group, task, r, 'C', 0, int(c.place))

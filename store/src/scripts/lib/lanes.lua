@@ -35,7 +35,9 @@ local function index_lane(job, lane)
     end
   end
   if not score then return drop_from_index(lane) end
-  call('ZADD', key('lanes', lane.j, lane.class), score, lane.l)
+  local zset = key('lanes', lane.j, lane.class)
+  if tonumber(call('ZSCORE', zset, lane.l)) == score then return end -- then `ready` and `classes` are right as well
+  call('ZADD', zset, score, lane.l)
   call('ZADD', key('ready', lane.class), -job.priority, lane.j)
   call('SADD', key('classes'), lane.class)
 end
@@ -67,17 +69,6 @@ end
 local function reservation(pool)
   local who, until_ms = string.match(call('HGET', key('reserved'), pool) or '', '^(.*) (%d+)$')
   return who, tonumber(until_ms)
-end
-local function forget_lane(lane)
-  call('UNLINK', key('q', lane.j, lane.l), key('cur', lane.j, lane.l), key('alone', lane.j, lane.l), key('alone_by', lane.j, lane.l))
-  if lane.wait ~= '' then call('ZREM', key('wait', lane.wait), lane.j .. ':' .. lane.l); put(lane, 'wait', '') end
-  if lane.waiting_since > 0 then
-    for _, lock in ipairs(lock_list(lane.locks)) do
-      if reservation(lock.pool) == lane.j .. ':' .. lane.l then call('HDEL', key('reserved'), lock.pool) end
-    end
-    put(lane, 'waiting_since', 0)
-  end
-  drop_from_index(lane)
 end
 -- what a slot leaves unclaimed of its run goes back to the head of the lane
 local function return_rest(worker, slot, j, l)
@@ -128,13 +119,17 @@ local function wake(pool)
   end
   return #waiters
 end
+-- what was kept for one lane is there for the others again
+local function unreserve(pool)
+  if call('HDEL', key('reserved'), pool) == 1 and call('LLEN', key('free', pool)) > 0 then wake(pool) end
+end
 local function take_locks(lane)
   local held = {}
   for _, lock in ipairs(lock_list(lane.locks)) do
     local items = {}
     for i = 1, lock.n do items[i] = call('LPOP', key('free', lock.pool)) end
     held[#held + 1] = lock.pool .. '=' .. table.concat(items, '|')
-    call('HDEL', key('reserved'), lock.pool)
+    unreserve(lock.pool)
   end
   put(lane, 'waiting_since', 0)
   return table.concat(held, ';')
@@ -144,6 +139,17 @@ local function free_locks(held)
     for item in string.gmatch(items, '[^|]+') do call('RPUSH', key('free', pool), item) end
     wake(pool)
   end
+end
+local function forget_lane(lane)
+  call('UNLINK', key('q', lane.j, lane.l), key('cur', lane.j, lane.l), key('alone', lane.j, lane.l), key('alone_by', lane.j, lane.l))
+  if lane.wait ~= '' then call('ZREM', key('wait', lane.wait), lane.j .. ':' .. lane.l); put(lane, 'wait', '') end
+  if lane.waiting_since > 0 then
+    for _, lock in ipairs(lock_list(lane.locks)) do
+      if reservation(lock.pool) == lane.j .. ':' .. lane.l then unreserve(lock.pool) end
+    end
+    put(lane, 'waiting_since', 0)
+  end
+  drop_from_index(lane)
 end
 -- a job that has ended needs its pools no more; the last one takes them along
 local function release_pool(pool)

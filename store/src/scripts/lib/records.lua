@@ -2,14 +2,21 @@
 -- A task that was never claimed has none. STATE: Q ready again, R running, and the terminal
 -- P passed, F failed, E errored, T timed-out, L lost, S skipped, C cancelled.
 local buckets = {}
+local last_j, last_g, last_n, last_bucket -- most calls stay in one bucket
 local function bucket_of(j, g, task)
-  local name = key('rec', j, g, floor(task / BUCKET))
+  local n = floor(task / BUCKET)
+  if n == last_n and g == last_g and j == last_j then return last_bucket end
+  local name = key('rec', j, g, n)
   local b = buckets[name]
   if not b then b = {name = name, cache = {}, writes = {}}; buckets[name] = b end
+  last_j, last_g, last_n, last_bucket = j, g, n, b
   return b
 end
+local match, format = string.match, string.format
 local function parse_record(text)
-  local s, f, fails, losses, company, us = string.match(text, '^(%a) (%d+) (%d+) (%d+) (%d+) (%d+)')
+  local fresh = match(text, '^R (%d+) 0 0 0 0$')
+  if fresh then return {state = 'R', fence = tonumber(fresh), fails = 0, losses = 0, company = 0, us = 0} end
+  local s, f, fails, losses, company, us = match(text, '^(%a) (%d+) (%d+) (%d+) (%d+) (%d+)')
   if not s then -- a task that passed at once keeps a tombstone: "P fence us"
     s, f, us = string.match(text, '^(%a) (%d+) (%d+)$')
     fails, losses, company = 0, 0, 0
@@ -46,11 +53,11 @@ end
 local function save_record(j, g, task, r)
   local b = bucket_of(j, g, task)
   b.cache[task] = r
-  if r.state == 'P' and r.fails + r.losses + r.company == 0 then
-    b.writes[task % BUCKET] = 'P ' .. int(r.fence) .. ' ' .. int(r.us)
-    return
+  if r.fails + r.losses + r.company == 0 then
+    if r.state == 'P' then b.writes[task % BUCKET] = 'P ' .. r.fence .. ' ' .. r.us; return end
+    if r.state == 'R' then b.writes[task % BUCKET] = 'R ' .. r.fence .. ' 0 0 0 0'; return end
   end
-  b.writes[task % BUCKET] = string.format('%s %.0f %d %d %d %.0f', r.state, r.fence, r.fails, r.losses, r.company, r.us)
+  b.writes[task % BUCKET] = format('%s %.0f %d %d %d %.0f', r.state, r.fence, r.fails, r.losses, r.company, r.us)
 end
 local function flush_records()
   for _, b in pairs(buckets) do

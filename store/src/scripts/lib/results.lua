@@ -32,9 +32,9 @@ local function take_result(w, fence, j, g, task, outcome, us, wide, detail)
   if r.state ~= 'R' then return 'DUP' end
   if outcome == 'Y' then yield(c, task); return 'OK' end
 
-  local job, group = job_of(c.j), group_of(c.j, c.g)
+  local job, group = home(c)
   bump(group, 'running', -1)
-  local more = int(c.place) .. keep_detail(job, c, task, detail) .. (wide > 0 and ' w' .. int(wide) or '')
+  local more = c.place .. keep_detail(job, c, task, detail) .. (wide > 0 and ' w' .. wide or '')
   local bad = outcome == 'F' or outcome == 'E' or outcome == 'T'
   if bad then r.fails = r.fails + 1 end
   if outcome == 'P' then

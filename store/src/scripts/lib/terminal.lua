@@ -105,9 +105,11 @@ local function cancel_job(job, reason)
 end
 -- too many failures: before anything more is claimed
 local function stop_jobs()
+  local stop = {}
   for _, job in pairs(jobs) do
-    if job and job.stop and job_live(job) then cancel_job(job, 'failures') end
+    if job and job.stop and job_live(job) then stop[#stop + 1] = job end
   end
+  for _, job in ipairs(stop) do cancel_job(job, 'failures') end
 end
 
 -- the one end of a task: its record, its group's counters, its event
@@ -116,7 +118,7 @@ local function terminal(job, group, task, r, state, us, more)
   save_record(group.j, group.g, task, r)
   bump(group, COUNTER[state], 1)
   if state == 'P' and r.fails > 0 then bump(group, 'flaky', 1) end
-  emit(job, '= ' .. group.g .. ' ' .. task .. ' ' .. state .. ' ' .. int(r.fence) .. ' ' .. int(us) .. ' ' .. more)
+  emit(job, '= ' .. group.g .. ' ' .. task .. ' ' .. state .. ' ' .. r.fence .. ' ' .. us .. ' ' .. more)
   if (state == 'F' or state == 'E' or state == 'T' or state == 'L') and group.kind ~= 'collect' then
     bump(job, 'failures', 1)
     if job.max_failures > 0 and job.failures >= job.max_failures then job.stop = true end

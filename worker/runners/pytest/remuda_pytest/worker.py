@@ -5,6 +5,7 @@ capture manager, the temporary folder factory) so that no other file has to.
 """
 
 import atexit
+import logging
 import os
 import random
 import re
@@ -123,10 +124,12 @@ def redirect_faulthandler(config):
     """A crash must print its traceback on this runner's stderr."""
     from _pytest import faulthandler
 
-    key = getattr(faulthandler, "fault_handler_stderr_fd_key", None)
-    descriptor = config.stash.get(key, None) if key is not None else None
-    if descriptor is not None:
-        os.dup2(2, descriptor)
+    # pytest 7.0 keeps a file under another name, later ones the descriptor.
+    for name in ("fault_handler_stderr_fd_key", "fault_handler_stderr_key"):
+        key = getattr(faulthandler, name, None)
+        kept = config.stash.get(key, None) if key is not None else None
+        if kept is not None:
+            os.dup2(2, kept if isinstance(kept, int) else kept.fileno())
 
 
 def move_temporary_folder(config, name):
@@ -200,6 +203,8 @@ def leave(config, session):
     hook(session=session, exitstatus=pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK)
     save_coverage(config)
     atexit._run_exitfuncs()
+    # It had been registered before the fork.
+    logging.shutdown()
 
 
 def _aware_plugins(config):

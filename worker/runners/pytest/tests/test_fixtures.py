@@ -1,5 +1,8 @@
 """Wide fixtures: set up as often as the plan needs, kept while nothing is known, torn down once."""
 
+import pytest
+
+PYTEST = tuple(int(part) for part in pytest.__version__.split(".")[:1])
 LOGGING = """
     import os, pytest
 
@@ -141,7 +144,9 @@ def test_a_late_failure_after_last_comes_before_done(suite):
     runner.run(loader.number("test_two"))
     runner.result(loader.number("test_two"))
     runner.last()
-    assert sorted(late["fixture"] for late in runner.late) == ["database", "farm"]
+    told = {late["fixture"] for late in runner.late}
+    # pytest 7 raises only the first of several errors of one teardown.
+    assert told == {"database", "farm"} or (PYTEST < (8,) and told < {"database", "farm"} and told)
     assert runner.messages[-1]["type"] == "done"
 
 

@@ -39,7 +39,7 @@ def load(suite):
     (["-n", "8", "--maxprocesses=2"], {"slots": 2}),
     (["--tx", "3*popen", "--dist=loadscope"], {"slots": 3, "group_by": "class"}),
     (["-n", "2", "--dist", "loadfile"], {"slots": 2, "group_by": "file"}),
-    (["-n", "2", "--dist=worksteal"], {"slots": 2}),
+    (["-n", "2", "--dist=load"], {"slots": 2}),
     (["-x"], {"maxfail": 1}),
     (["--maxfail=3"], {"maxfail": 3}),
     (["--durations=5"], {"durations": 5, "replay": True}),
