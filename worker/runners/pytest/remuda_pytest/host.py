@@ -82,6 +82,8 @@ class Host:
             gc.collect()
             gc.freeze()
         self._wait()
+        if self.controller is not None:
+            self.controller.drain()
         self._end_session()
 
     def _wait(self):
