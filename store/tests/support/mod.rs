@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{Adapter, GroupKind, GroupSpec, JobSpec, LaneSpec, Template, Tree};
-use remuda_store::{ConnectOptions, ScriptSet, Store};
+use remuda_store::{Added, Claim, ConnectOptions, Entry, NextCall, NextReply, Registration, ScriptSet, Sealed, Store, TaskResult, Verdict, Want};
 
 pub struct PrivateRedis {
     child: Child,
@@ -51,6 +52,11 @@ impl PrivateRedis {
         let _ = std::fs::remove_file(self.socket());
         self.child = spawn(self.folder.path(), &self.extra);
         self.wait_ready();
+    }
+
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
     }
 
     pub fn pid(&self) -> u32 {
@@ -130,3 +136,52 @@ pub fn job(id: &str, groups: Vec<GroupSpec>) -> JobSpec {
         groups,
     }
 }
+
+// ---- steps that most tests take
+
+pub async fn join(store: &Store, worker: &str, slots: u32, labels: &str) {
+    let who = Registration { worker: worker.into(), lease_ms: 30_000, labels: labels.into(), slots, about: "{}".into(), ..Default::default() };
+    store.resync(&who).await.unwrap();
+}
+
+pub fn want(slot: u32) -> Want {
+    Want { slot, max: 100, budget_us: 200_000, warm: None, with_ms: 0 }
+}
+
+pub async fn next(store: &Store, worker: &str, results: Vec<TaskResult>, wants: Vec<Want>) -> NextReply {
+    let nonce = uuid::Uuid::new_v4().to_string();
+    store.next(&NextCall { worker: worker.into(), nonce, lease_ms: 30_000, results, wants, loaded: vec![] }).await.unwrap()
+}
+
+pub fn result(claim: &Claim, task: u32, outcome: Outcome) -> TaskResult {
+    TaskResult { fence: claim.fence, job: claim.job.clone(), group: claim.group, task, outcome: Some(outcome), us: 500, wide_us: 0, detail: vec![] }
+}
+
+pub async fn fill(store: &Store, job: &str, group: u32, lane: u32, n: u32) {
+    let ids: Vec<String> = (0..n).map(|i| format!("test-{i}")).collect();
+    let run = Entry { lane, first: 0, count: n, us: -1, cost: -1, whole: false, more: false };
+    assert_eq!(store.add(job, group, 0, 0, &ids, &[run]).await.unwrap(), Added::New(n));
+    assert_eq!(store.seal(job, group, 0, n).await.unwrap(), Sealed::New);
+}
+
+pub async fn drain_all(store: &Store, worker: &str) -> u32 {
+    let (mut results, mut done) = (vec![], 0);
+    loop {
+        let reply = next(store, worker, std::mem::take(&mut results), vec![want(0)]).await;
+        assert!(reply.verdicts.iter().all(|v| *v == Verdict::Ok));
+        if reply.claims.is_empty() {
+            return done;
+        }
+        for claim in &reply.claims {
+            for i in 0..u32::try_from(claim.ids.len()).unwrap() {
+                results.push(result(claim, claim.first + i, Outcome::Passed));
+                done += 1;
+            }
+        }
+    }
+}
+
+pub async fn leave(store: &Store, worker: &str) {
+    store.resync(&Registration { worker: worker.into(), lease_ms: 30_000, leave: true, ..Default::default() }).await.unwrap();
+}
+
