@@ -75,6 +75,17 @@ impl PrivateRedis {
         Store::connect_with(self.options(), scripts).await.unwrap()
     }
 
+    /// A store whose scripts read the clock that the test sets.
+    pub async fn clocked(&self) -> Store {
+        self.set_clock(START_MS).await;
+        self.store_with(clocked(|_, source| source)).await
+    }
+
+    /// Sets that clock, ms.
+    pub async fn set_clock(&self, now: i64) {
+        let _: () = redis::cmd("SET").arg("remuda:{test}:clock").arg(now).query_async(&mut self.raw().await).await.unwrap();
+    }
+
     pub async fn raw(&self) -> redis::aio::MultiplexedConnection {
         redis::Client::open(self.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
     }
@@ -137,6 +148,18 @@ pub fn job(id: &str, groups: Vec<GroupSpec>) -> JobSpec {
     }
 }
 
+/// When tests with a clock of their own begin.
+pub const START_MS: i64 = 1_000_000_000;
+
+/// The scripts with their clock replaced by a key.
+pub fn clocked(patch: impl Fn(&str, String) -> String) -> Arc<ScriptSet> {
+    const REAL: &str = "local t = call('TIME')\n  return tonumber(t[1]) * 1000 + floor(tonumber(t[2]) / 1000)";
+    Arc::new(ScriptSet::patched(|name, source| {
+        assert!(source.contains(REAL), "the clock of {name} is not where it was");
+        patch(name, source.replace(REAL, "return tonumber(call('GET', PREFIX .. 'clock'))"))
+    }))
+}
+
 // ---- steps that most tests take
 
 pub async fn join(store: &Store, worker: &str, slots: u32, labels: &str) {
@@ -158,9 +181,12 @@ pub fn result(claim: &Claim, task: u32, outcome: Outcome) -> TaskResult {
 }
 
 pub async fn fill(store: &Store, job: &str, group: u32, lane: u32, n: u32) {
-    let ids: Vec<String> = (0..n).map(|i| format!("test-{i}")).collect();
-    let run = Entry { lane, first: 0, count: n, us: -1, cost: -1, whole: false, more: false };
-    assert_eq!(store.add(job, group, 0, 0, &ids, &[run]).await.unwrap(), Added::New(n));
+    for first in (0..n).step_by(200) {
+        let count = 200.min(n - first);
+        let ids: Vec<String> = (first..first + count).map(|i| format!("test-{i}")).collect();
+        let run = Entry { lane, first, count, us: -1, cost: -1, whole: false, more: first > 0 };
+        assert_eq!(store.add(job, group, 0, first, &ids, &[run]).await.unwrap(), Added::New(first + count));
+    }
     assert_eq!(store.seal(job, group, 0, n).await.unwrap(), Sealed::New);
 }
 
