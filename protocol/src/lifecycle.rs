@@ -102,7 +102,8 @@ impl Task {
         self.losses > 0 || self.company > 1
     }
 
-    /// The transition table. `closing`: its job or group is ending, so nothing goes back to a lane.
+    /// The transition table. `closing`: its job or group is ending, or this attempt was cancelled, so it does not go back
+    /// to a lane.
     ///
     /// # Errors
     /// [`IllegalMove`] if the event does not fit the state, or names another fence than the claim's.

@@ -180,7 +180,7 @@ impl Store {
             Some("NOAUTH" | "WRONGPASS") => return Err(StoreError::Auth { at, why: plain(&error) }),
             Some("NOPERM") => return Err(StoreError::Forbidden { at, why: plain(&error) }),
             // the server lives but cannot serve now: another link may lead to one that can
-            Some("READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "UNKILLABLE" | "MISCONF") => {}
+            Some("READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "UNKILLABLE" | "MISCONF" | "NOSCRIPT") => {}
             _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_unrecoverable_error() => {}
             _ => return Err(StoreError::Script { at, script: what.to_owned(), why: plain(&error) }),
         }

@@ -4,50 +4,8 @@
 mod support;
 
 use remuda_protocol::outcome::Outcome;
-use remuda_store::{Added, Beat, Claim, Entry, NextCall, NextReply, Opened, Registration, Renewal, Sealed, Store, TaskResult, Verdict, Want};
-use support::{PrivateRedis, group, job};
-
-async fn join(store: &Store, worker: &str, slots: u32, labels: &str) {
-    let who = Registration { worker: worker.into(), lease_ms: 30_000, labels: labels.into(), slots, about: "{}".into(), ..Default::default() };
-    store.resync(&who).await.unwrap();
-}
-
-fn want(slot: u32) -> Want {
-    Want { slot, max: 100, budget_us: 200_000, warm: None, with_ms: 0 }
-}
-
-async fn next(store: &Store, worker: &str, results: Vec<TaskResult>, wants: Vec<Want>) -> NextReply {
-    let nonce = uuid::Uuid::new_v4().to_string();
-    store.next(&NextCall { worker: worker.into(), nonce, lease_ms: 30_000, results, wants, loaded: vec![] }).await.unwrap()
-}
-
-fn result(claim: &Claim, task: u32, outcome: Outcome) -> TaskResult {
-    TaskResult { fence: claim.fence, job: claim.job.clone(), group: claim.group, task, outcome: Some(outcome), us: 500, wide_us: 0, detail: vec![] }
-}
-
-async fn fill(store: &Store, job: &str, group: u32, lane: u32, n: u32) {
-    let ids: Vec<String> = (0..n).map(|i| format!("test-{i}")).collect();
-    let run = Entry { lane, first: 0, count: n, us: -1, cost: -1, whole: false, more: false };
-    assert_eq!(store.add(job, group, 0, 0, &ids, &[run]).await.unwrap(), Added::New(n));
-    assert_eq!(store.seal(job, group, 0, n).await.unwrap(), Sealed::New);
-}
-
-async fn drain_all(store: &Store, worker: &str) -> u32 {
-    let (mut results, mut done) = (vec![], 0);
-    loop {
-        let reply = next(store, worker, std::mem::take(&mut results), vec![want(0)]).await;
-        assert!(reply.verdicts.iter().all(|v| *v == Verdict::Ok));
-        if reply.claims.is_empty() {
-            return done;
-        }
-        for claim in &reply.claims {
-            for i in 0..u32::try_from(claim.ids.len()).unwrap() {
-                results.push(result(claim, claim.first + i, Outcome::Passed));
-                done += 1;
-            }
-        }
-    }
-}
+use remuda_store::{Added, Beat, Entry, NextCall, Opened, Renewal, Sealed, TaskResult, Verdict};
+use support::{PrivateRedis, drain_all, fill, group, job, join, leave, next, result, want};
 
 #[tokio::test]
 async fn a_job_runs_to_its_end_and_leaves_nothing() {
@@ -63,14 +21,10 @@ async fn a_job_runs_to_its_end_and_leaves_nothing() {
     assert_eq!((snapshot.state.as_str(), snapshot.groups[0].ended[0]), ("passed", 150));
     assert_eq!(store.ids("j1", 0, 98, 4).await.unwrap(), ["test-98", "test-99", "test-100", "test-101"]);
     while store.gc(200, Some("j1")).await.unwrap().1 {}
-    join_leave(&store, "w1").await;
+    leave(&store, "w1").await;
     let mut raw = redis.raw().await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut raw).await.unwrap();
     assert_eq!(keys, ["remuda:{test}:meta"]);
-}
-
-async fn join_leave(store: &Store, worker: &str) {
-    store.resync(&Registration { worker: worker.into(), lease_ms: 30_000, leave: true, ..Default::default() }).await.unwrap();
 }
 
 #[tokio::test]

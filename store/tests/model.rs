@@ -51,7 +51,7 @@ async fn shrink(redis: &PrivateRedis, scripts: &Arc<ScriptSet>, seed: u64, at: u
 /// Plays histories from `seed` on until `calls` have been made; the number of histories and calls, or what failed.
 async fn soak(seed: u64, calls: u64) -> (u64, u64) {
     let redis = PrivateRedis::start(&[]);
-    let scripts = history::clocked(|_, source| source);
+    let scripts = support::clocked(|_, source| source);
     let (mut made, mut histories) = (0, 0);
     while made < calls {
         let this = seed + histories;
@@ -94,7 +94,7 @@ async fn catch(share: usize) {
     let redis = PrivateRedis::start(&[]);
     let mut survivors = Vec::new();
     for mutant in mutants::MUTANTS.iter().skip(share).step_by(3) {
-        let scripts = history::clocked(mutants::patch(mutant));
+        let scripts = support::clocked(mutants::patch(mutant));
         let mut caught = None;
         for seed in 1..=HISTORIES {
             let outcome = history::play(&redis, &scripts, seed, STEPS, &BTreeSet::new()).await;

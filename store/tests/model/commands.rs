@@ -241,6 +241,7 @@ async fn resync(world: &mut World, random: &mut Random) -> Check {
     let mut who = world.clients[c].who.clone();
     who.predecessor = None;
     who.leave = leave;
+    who.drain = random.percent(20);
     who.held = world.clients[c].held.keys().copied().filter(|_| random.percent(75)).collect();
     if random.percent(10) {
         who.held.push(7);
@@ -250,13 +251,16 @@ async fn resync(world: &mut World, random: &mut Random) -> Check {
     let forget: BTreeSet<u64> = who.held.iter().copied().filter(|f| leave || !mine(f)).collect();
     let kept = |f: &u64| !leave && who.held.contains(f);
     let returned = world.book.claims.keys().copied().filter(|f| mine(f) && !kept(f)).collect();
-    world.say(format!("resync {} leave {leave} held {:?}", who.worker, who.held));
+    world.say(format!("resync {} leave {leave} drain {} held {:?}", who.worker, who.drain, who.held));
     world.calls += 1;
     let answer = world.store.resync(&who).await.map_err(fatal)?;
     ensure!(answer.forget.iter().copied().eq(forget.iter().copied()), "resync answered {answer:?}, should forget {forget:?}");
     world.clients[c].held.retain(|f, _| who.held.contains(f) && !forget.contains(f));
     world.after(&Allowed { returned, ..Allowed::default() }).await?;
     ensure!(leave != world.farm.workers.contains_key(&who.worker), "on the books: {}", leave);
+    let own = |owner: &String| owner.starts_with(&format!("{}:", who.worker));
+    let rests = world.farm.rests.values().flat_map(BTreeMap::keys).any(own);
+    ensure!(!rests || !(who.drain || leave), "{} claims no more and keeps the rests of runs", who.worker);
     if leave {
         world.clients.remove(c);
         return Ok(());

@@ -14,18 +14,9 @@ use crate::checker;
 use crate::farm::{DUMP, Farm, number};
 use crate::plan::{self, Client, GroupPlan};
 use crate::random::Random;
-use crate::support::PrivateRedis;
+use crate::support::{PrivateRedis, START_MS};
 
 pub const LEASE: i64 = 30_000;
-
-/// The scripts with their clock replaced by a key.
-pub fn clocked(patch: impl Fn(&str, String) -> String) -> Arc<ScriptSet> {
-    const REAL: &str = "local t = call('TIME')\n  return tonumber(t[1]) * 1000 + floor(tonumber(t[2]) / 1000)";
-    Arc::new(ScriptSet::patched(|name, source| {
-        assert!(source.contains(REAL), "the clock of {name} is not where it was");
-        patch(name, source.replace(REAL, "return tonumber(call('GET', PREFIX .. 'clock'))"))
-    }))
-}
 
 pub struct World {
     pub store: Store,
@@ -51,8 +42,8 @@ impl World {
         let mut raw = redis.raw().await;
         let _: () = redis::cmd("FLUSHALL").query_async(&mut raw).await.unwrap();
         let prefix = "remuda:{test}:".to_owned();
-        let now = 1_000_000_000;
-        let _: () = redis::cmd("SET").arg(format!("{prefix}clock")).arg(now).query_async(&mut raw).await.unwrap();
+        let now = START_MS;
+        redis.set_clock(now).await;
         let store = redis.store_with(scripts).await;
         let mut random = Random::new(seed);
         let mut world = Self {

@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{Adapter, GroupKind, GroupSpec, JobSpec, LaneSpec, Template, Tree};
-use remuda_store::{ConnectOptions, ScriptSet, Store};
+use remuda_store::{Added, Claim, ConnectOptions, Entry, NextCall, NextReply, Registration, ScriptSet, Sealed, Store, TaskResult, Verdict, Want};
 
 pub struct PrivateRedis {
     child: Child,
@@ -53,6 +54,11 @@ impl PrivateRedis {
         self.wait_ready();
     }
 
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -67,6 +73,17 @@ impl PrivateRedis {
 
     pub async fn store_with(&self, scripts: Arc<ScriptSet>) -> Store {
         Store::connect_with(self.options(), scripts).await.unwrap()
+    }
+
+    /// A store whose scripts read the clock that the test sets.
+    pub async fn clocked(&self) -> Store {
+        self.set_clock(START_MS).await;
+        self.store_with(clocked(|_, source| source)).await
+    }
+
+    /// Sets that clock, ms.
+    pub async fn set_clock(&self, now: i64) {
+        let _: () = redis::cmd("SET").arg("remuda:{test}:clock").arg(now).query_async(&mut self.raw().await).await.unwrap();
     }
 
     pub async fn raw(&self) -> redis::aio::MultiplexedConnection {
@@ -130,3 +147,67 @@ pub fn job(id: &str, groups: Vec<GroupSpec>) -> JobSpec {
         groups,
     }
 }
+
+/// When tests with a clock of their own begin.
+pub const START_MS: i64 = 1_000_000_000;
+
+/// The scripts with their clock replaced by a key.
+pub fn clocked(patch: impl Fn(&str, String) -> String) -> Arc<ScriptSet> {
+    const REAL: &str = "local t = call('TIME')\n  return tonumber(t[1]) * 1000 + floor(tonumber(t[2]) / 1000)";
+    Arc::new(ScriptSet::patched(|name, source| {
+        assert!(source.contains(REAL), "the clock of {name} is not where it was");
+        patch(name, source.replace(REAL, "return tonumber(call('GET', PREFIX .. 'clock'))"))
+    }))
+}
+
+// ---- steps that most tests take
+
+pub async fn join(store: &Store, worker: &str, slots: u32, labels: &str) {
+    let who = Registration { worker: worker.into(), lease_ms: 30_000, labels: labels.into(), slots, about: "{}".into(), ..Default::default() };
+    store.resync(&who).await.unwrap();
+}
+
+pub fn want(slot: u32) -> Want {
+    Want { slot, max: 100, budget_us: 200_000, warm: None, with_ms: 0 }
+}
+
+pub async fn next(store: &Store, worker: &str, results: Vec<TaskResult>, wants: Vec<Want>) -> NextReply {
+    let nonce = uuid::Uuid::new_v4().to_string();
+    store.next(&NextCall { worker: worker.into(), nonce, lease_ms: 30_000, results, wants, loaded: vec![] }).await.unwrap()
+}
+
+pub fn result(claim: &Claim, task: u32, outcome: Outcome) -> TaskResult {
+    TaskResult { fence: claim.fence, job: claim.job.clone(), group: claim.group, task, outcome: Some(outcome), us: 500, wide_us: 0, detail: vec![] }
+}
+
+pub async fn fill(store: &Store, job: &str, group: u32, lane: u32, n: u32) {
+    for first in (0..n).step_by(200) {
+        let count = 200.min(n - first);
+        let ids: Vec<String> = (first..first + count).map(|i| format!("test-{i}")).collect();
+        let run = Entry { lane, first, count, us: -1, cost: -1, whole: false, more: first > 0 };
+        assert_eq!(store.add(job, group, 0, first, &ids, &[run]).await.unwrap(), Added::New(first + count));
+    }
+    assert_eq!(store.seal(job, group, 0, n).await.unwrap(), Sealed::New);
+}
+
+pub async fn drain_all(store: &Store, worker: &str) -> u32 {
+    let (mut results, mut done) = (vec![], 0);
+    loop {
+        let reply = next(store, worker, std::mem::take(&mut results), vec![want(0)]).await;
+        assert!(reply.verdicts.iter().all(|v| *v == Verdict::Ok));
+        if reply.claims.is_empty() {
+            return done;
+        }
+        for claim in &reply.claims {
+            for i in 0..u32::try_from(claim.ids.len()).unwrap() {
+                results.push(result(claim, claim.first + i, Outcome::Passed));
+                done += 1;
+            }
+        }
+    }
+}
+
+pub async fn leave(store: &Store, worker: &str) {
+    store.resync(&Registration { worker: worker.into(), lease_ms: 30_000, leave: true, ..Default::default() }).await.unwrap();
+}
+

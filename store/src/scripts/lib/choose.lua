@@ -19,7 +19,7 @@ local function ready_jobs(class)
   local ready = key('ready', class)
   local list = call('ZRANGE', ready, 0, MAX_JOBS - 1, 'WITHSCORES')
   local found, from = {}, 0
-  if #list == 2 * MAX_JOBS and list[2] == list[#list] then
+  if #list == 2 * MAX_JOBS and tonumber(list[2]) == tonumber(list[#list]) then
     from = num(call('HGET', KEYS[1], 'fence')) * 7 % call('ZCOUNT', ready, list[2], list[2])
     if from > 0 then list = call('ZRANGE', ready, from, from + MAX_JOBS - 1, 'WITHSCORES') end
   end

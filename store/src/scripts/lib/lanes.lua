@@ -30,7 +30,7 @@ local function index_lane(job, lane)
     if call('EXISTS', key('alone', lane.j, lane.l)) == 1 then score = -1e15
     else
       local head = call('LINDEX', key('q', lane.j, lane.l), 0)
-      if head then score = -max(0, parse_entry(head).us)
+      if head then score = 0 - max(0, parse_entry(head).us)
       elseif call('EXISTS', key('cur', lane.j, lane.l)) == 1 then score = 1e12 end
     end
   end
@@ -38,7 +38,7 @@ local function index_lane(job, lane)
   local zset = key('lanes', lane.j, lane.class)
   if tonumber(call('ZSCORE', zset, lane.l)) == score then return end -- then `ready` and `classes` are right as well
   call('ZADD', zset, score, lane.l)
-  call('ZADD', key('ready', lane.class), -job.priority, lane.j)
+  call('ZADD', key('ready', lane.class), 0 - job.priority, lane.j)
   call('SADD', key('classes'), lane.class)
 end
 local function joined(a, b)

@@ -97,7 +97,7 @@ local function cancel_job(job, reason)
     local group = group_of(job.id, int(g))
     if not group_over(group.state) then
       drop_ready(group, 'cancelled')
-      if group.running == 0 then end_group(job, group, 'cancelled') end
+      if group.running == 0 then end_group(job, group, bad_tasks(group) + group.lost > 0 and 'failed' or 'cancelled') end
     end
   end
   if job.open_groups == 0 then end_job(job) end
