@@ -93,7 +93,12 @@ pub fn plan(tests: &[Known<'_>], costs: &SetupCosts, slots: usize, keep: Keep) -
     for draft in drafts {
         let us = draft.us.map_or(-1, |us| i64::try_from(us + draft.cost.unwrap_or(0)).unwrap_or(i64::MAX));
         let cost = draft.cost.map_or(-1, |c| i64::try_from(c).unwrap_or(i64::MAX));
-        plan.runs.push(Run { count: u32::try_from(draft.members.len()).unwrap_or(u32::MAX), us, cost, whole: keep.whole() });
+        plan.runs.push(Run {
+            count: u32::try_from(draft.members.len()).unwrap_or(u32::MAX),
+            us,
+            cost,
+            whole: keep.whole(),
+        });
         plan.order.extend(draft.members);
     }
     plan
@@ -145,7 +150,15 @@ fn setup_cost(members: &[u32], tests: &[Known<'_>], costs: &SetupCosts) -> Optio
 }
 
 /// Cuts one stretch where the gain exceeds the repeated set-up; long tests stand alone.
-fn cut(members: Vec<u32>, tests: &[Known<'_>], times: &[Option<u64>], costs: &SetupCosts, share: u64, keep: Keep, out: &mut Vec<Draft>) {
+fn cut(
+    members: Vec<u32>,
+    tests: &[Known<'_>],
+    times: &[Option<u64>],
+    costs: &SetupCosts,
+    share: u64,
+    keep: Keep,
+    out: &mut Vec<Draft>,
+) {
     let cost = setup_cost(&members, tests, costs);
     let sum = |m: &[u32]| m.iter().map(|&i| times[i as usize]).sum::<Option<u64>>();
     let known = sum(&members);
@@ -204,7 +217,13 @@ mod tests {
 
     #[test]
     fn collection_order_is_kept_where_it_must_be() {
-        let tests = [known("a", Some(1_000)), known("a", Some(4_000_000)), known("a", None), known("b", Some(9_000_000)), known("a", None)];
+        let tests = [
+            known("a", Some(1_000)),
+            known("a", Some(4_000_000)),
+            known("a", None),
+            known("b", Some(9_000_000)),
+            known("a", None),
+        ];
         let plan = plan(&tests, &SetupCosts::new(), 2, Keep::Order);
         assert_eq!(plan.order, [0, 1, 2, 3, 4]);
         assert!(plan.runs.len() > 1 && plan.runs.iter().all(|r| !r.whole));

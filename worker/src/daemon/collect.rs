@@ -37,13 +37,23 @@ impl Daemon {
     }
 
     /// Starts a loader of `group`: for a collect task of `collecting`, or because this host needs one.
-    pub(super) async fn start_loader(&mut self, spec: &JobSpec, group: u32, owner: Option<u32>, collecting: Option<u32>) -> std::io::Result<()> {
+    pub(super) async fn start_loader(
+        &mut self,
+        spec: &JobSpec,
+        group: u32,
+        owner: Option<u32>,
+        collecting: Option<u32>,
+    ) -> std::io::Result<()> {
         let id = self.next_serial();
         let index = self.free_index().ok_or_else(|| std::io::Error::other("too many suites are loaded"))?;
         let keeper = self.new_keeper_once(index, move |event| Message::Loader(id, event)).await?;
         let group_spec = &spec.groups[group as usize];
-        let env: Vec<(String, String)> = spec.env.iter().chain(&group_spec.env).map(|(k, v)| (k.clone(), v.clone())).collect();
-        keeper.base(environment::base(self.settings.embedded, env.iter().cloned()), std::path::Path::new(&spec.tree.path))?;
+        let env: Vec<(String, String)> =
+            spec.env.iter().chain(&group_spec.env).map(|(k, v)| (k.clone(), v.clone())).collect();
+        keeper.base(
+            environment::base(self.settings.embedded, env.iter().cloned()),
+            std::path::Path::new(&spec.tree.path),
+        )?;
         let (argv, settings) = self.loader_command(group_spec, &spec.id, &env)?;
         let own = owner.map(|slot| self.slot_environment(slot, spec)).unwrap_or_default();
         let (control, mut receiver) = process::start(&keeper, id, argv, own, &settings)?;
@@ -95,10 +105,19 @@ impl Daemon {
 
     fn slot_environment(&self, slot: u32, spec: &JobSpec) -> Vec<(String, String)> {
         let front = self.slots[slot as usize].queue.front();
-        front.map(|a| environment::of_slot(&super::commands::place_of(a, spec, &self.settings.worker, self.settings.slots))).unwrap_or_default()
+        front
+            .map(|a| {
+                environment::of_slot(&super::commands::place_of(a, spec, &self.settings.worker, self.settings.slots))
+            })
+            .unwrap_or_default()
     }
 
-    fn loader_command(&self, group: &GroupSpec, job: &str, env: &[(String, String)]) -> std::io::Result<(Vec<String>, serde_json::Value)> {
+    fn loader_command(
+        &self,
+        group: &GroupSpec,
+        job: &str,
+        env: &[(String, String)],
+    ) -> std::io::Result<(Vec<String>, serde_json::Value)> {
         let (program, args, isolation, group_by) = match &group.adapter {
             Adapter::Pytest { program, args, isolation, group_by } => (program, args, isolation, group_by),
             Adapter::Abq { argv } => return Ok((abq::command(), abq::load_settings(argv, group.timeout_ms, job))),
@@ -109,7 +128,10 @@ impl Daemon {
         let line = find_program(name, path.as_deref()).and_then(|p| first_line(&p));
         let argv = pytest::loader_argv(program, &self.runner_main, line.as_deref());
         if find_program(&argv[0], path.as_deref()).is_none() {
-            return Err(std::io::Error::other(format!("`{}` is not on PATH; install it on this host, or name its full path", argv[0])));
+            return Err(std::io::Error::other(format!(
+                "`{}` is not on PATH; install it on this host, or name its full path",
+                argv[0]
+            )));
         }
         Ok((argv, pytest::load_settings(args, program, *isolation, *group_by, self.settings.slots, job)))
     }
@@ -128,7 +150,9 @@ impl Daemon {
                 }
                 self.on_manifest(id);
             }
-            Some(FromRunner::ManifestFailure { error, exit, output }) => self.on_collect_failure(id, &error, exit, output),
+            Some(FromRunner::ManifestFailure { error, exit, output }) => {
+                self.on_collect_failure(id, &error, exit, output)
+            }
             Some(FromRunner::Forked { slot, pid, .. }) => self.on_forked(id, slot, pid),
             Some(FromRunner::Exited { slot, pid, status }) => self.on_runner_exit(slot, pid, status, id),
             Some(FromRunner::Finished { summary }) => self.on_finished(id, summary),
@@ -167,11 +191,14 @@ impl Daemon {
             _ => GroupBy::Test,
         };
         let group_by = match &group.adapter {
-            Adapter::Pytest { group_by: GroupBy::Test, .. } => loader.options.group_by.as_deref().map_or(GroupBy::Test, asked),
+            Adapter::Pytest { group_by: GroupBy::Test, .. } => {
+                loader.options.group_by.as_deref().map_or(GroupBy::Test, asked)
+            }
             Adapter::Pytest { group_by, .. } => *group_by,
             _ => GroupBy::Test,
         };
-        let slots = loader.options.slots.as_ref().and_then(serde_json::Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        let slots =
+            loader.options.slots.as_ref().and_then(serde_json::Value::as_u64).and_then(|n| u32::try_from(n).ok());
         Some(Target {
             job: loader.job.clone(),
             group: loader.group,
@@ -207,12 +234,17 @@ impl Daemon {
             loader.tests.clear();
             return self.on_manifest(id);
         }
-        let message = error.get("message").and_then(serde_json::Value::as_str).unwrap_or("the collection failed").to_owned();
+        let message =
+            error.get("message").and_then(serde_json::Value::as_str).unwrap_or("the collection failed").to_owned();
         if loader.collecting.is_none() {
             tracing::warn!(message, "a suite that was collected elsewhere cannot be loaded here");
             self.unloadable.insert((loader.job.clone(), loader.group));
         }
-        self.end_collect(id, Outcome::Errored, &Detail { message, text: output, exit: Some(exit), ..Detail::default() });
+        self.end_collect(
+            id,
+            Outcome::Errored,
+            &Detail { message, text: output, exit: Some(exit), ..Detail::default() },
+        );
         self.kill_loader(id);
     }
 

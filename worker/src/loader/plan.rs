@@ -50,7 +50,10 @@ pub fn unique_ids(tests: &[Test]) -> Vec<String> {
 pub async fn add_all(store: &Store, target: &Target, tests: &[Test], ids: &[String]) -> Result<u32, String> {
     if let Some(long) = ids.iter().find(|id| id.len() > MAX_ID_BYTES) {
         let start: String = long.chars().take(60).collect();
-        return Err(format!("the test id `{start}…` has {} bytes; at most {MAX_ID_BYTES} are possible: give its parameters shorter ids", long.len()));
+        return Err(format!(
+            "the test id `{start}…` has {} bytes; at most {MAX_ID_BYTES} are possible: give its parameters shorter ids",
+            long.len()
+        ));
     }
     let failed = |e| format!("failed to {e}");
     let history = store.history_load(&target.project).await.map_err(failed)?;
@@ -80,7 +83,9 @@ async fn already_there(store: &Store, target: &Target) -> Result<Vec<String>, St
 fn missing(ids: &[String], there: &[String]) -> Result<Vec<usize>, String> {
     let found: HashMap<&str, usize> = ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
     if let Some(gone) = there.iter().find(|id| !found.contains_key(id.as_str())) {
-        return Err(format!("an earlier collection of this suite found `{gone}`, this one does not: it depends on something that changed"));
+        return Err(format!(
+            "an earlier collection of this suite found `{gone}`, this one does not: it depends on something that changed"
+        ));
     }
     let there: std::collections::HashSet<&str> = there.iter().map(String::as_str).collect();
     Ok((0..ids.len()).filter(|&i| !there.contains(ids[i].as_str())).collect())
@@ -169,6 +174,9 @@ mod tests {
     fn a_long_run_is_cut_at_the_chunks_and_continues() {
         let plan = Plan { order: (0..450).collect(), runs: vec![Run { count: 450, us: 900, cost: 7, whole: true }] };
         let cut = entries(&plan, 3);
-        assert_eq!(cut.iter().map(|e| (e.first, e.count, e.us, e.more)).collect::<Vec<_>>(), [(0, 200, 400, false), (200, 200, 400, true), (400, 50, 100, true)]);
+        assert_eq!(
+            cut.iter().map(|e| (e.first, e.count, e.us, e.more)).collect::<Vec<_>>(),
+            [(0, 200, 400, false), (200, 200, 400, true), (400, 50, 100, true)]
+        );
     }
 }

@@ -50,11 +50,7 @@ pub(crate) fn reap(stopped: bool, mut each: impl FnMut(Reaped)) -> Children {
             0 => return Children::Some,
             -1 if Errno::last() == Errno::EINTR => {}
             -1 => return Children::None,
-            pid => each(Reaped {
-                pid: Pid::from_raw(pid),
-                status,
-                usage,
-            }),
+            pid => each(Reaped { pid: Pid::from_raw(pid), status, usage }),
         }
     }
 }
@@ -99,11 +95,8 @@ fn scan_for_children(parent: Pid) -> Vec<Pid> {
     let Ok(all) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let pids = all
-        .flatten()
-        .filter_map(|entry| parse(entry.file_name().to_str()?));
-    pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == parent))
-        .collect()
+    let pids = all.flatten().filter_map(|entry| parse(entry.file_name().to_str()?));
+    pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == parent)).collect()
 }
 
 fn parse(text: &str) -> Option<Pid> {
@@ -122,10 +115,7 @@ fn stat(pid: Pid) -> Option<Stat> {
     let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
     let mut words = rest.split(' ');
     let alive = !matches!(words.next()?, "Z" | "X");
-    Some(Stat {
-        parent: parse(words.next()?)?,
-        alive,
-    })
+    Some(Stat { parent: parse(words.next()?)?, alive })
 }
 
 /// The kill of a descendant with everything beneath it, in steps.
