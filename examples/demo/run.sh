@@ -18,11 +18,13 @@ fi
 cd "$work"/attrs-*/
 PATH=$work/venv/bin:$PATH
 export PATH
-echo "demo: remuda run -- pytest    (in $(basename "$PWD"), 1,386 tests)"
-"$root/target/release/remuda" run -- pytest
+# This one test of attrs 26.1.0 fails under plain pytest as well (on Python 3.11 and 3.12).
+skip=tests/test_converters.py::TestPipe::test_wrapped_annotation
+echo "demo: remuda run -- pytest --deselect $skip"
+"$root/target/release/remuda" run -- pytest --deselect "$skip"
 echo
 echo "demo: the same with plain pytest:"
 start=$(date +%s.%N)
-pytest -q -p no:cacheprovider 2>&1 | tail -n 1
+pytest -q -p no:cacheprovider --deselect "$skip" 2>&1 | tail -n 1
 end=$(date +%s.%N)
 awk -v a="$start" -v b="$end" 'BEGIN { printf "demo: plain pytest took %.1f s from start to end\n", b - a }'
