@@ -39,6 +39,9 @@ class Slot:
         number = runner.CURRENT.unpack_from(self.page, 0)[0]
         return number - 1 if number else None
 
+    def trouble(self):
+        return "the runner ended with wait status %d" % self.status if self.status else None
+
 
 class Host:
     def __init__(self, control, load, untouched_random):
@@ -209,7 +212,8 @@ class Host:
             os.close(descriptor)
         for other in self.slots.values():
             other.channel.close()
-            _close(other.reports.descriptor)
+            if other.reports is not None:
+                os.close(other.reports.descriptor)
 
     def _in_runner(self, slot, environment, descriptors, write_reports):
         """The grandchild; never returns."""
@@ -229,8 +233,7 @@ class Host:
 
     def _run_tests(self, slot, environment, connection, relay):
         worker.become(self.config, slot.node, environment, self.seeded)
-        running = runner.Runner(self.session, connection, slot.page, relay, self.load, self.seeded is not None)
-        self.plugin.runner = running
+        running = self._runner(slot, connection, relay)
         try:
             running.run()
         except runner.Fork:
@@ -238,8 +241,7 @@ class Host:
             worker.leave(self.config, self.session)
             return
         worker.leave(self.config, self.session)
-        if relay is not None:
-            relay.finished(self.config.workeroutput)
+        relay.finished(self.config.workeroutput)
         running.done()
 
     def _become_runner(self, slot, environment, descriptors):
@@ -248,23 +250,25 @@ class Host:
         connection = wire.connect_descriptor(os.dup(descriptors[0]))
         worker.redirect(os.dup(descriptors[1]), os.dup(descriptors[2]))
         self.load["isolation"] = "slot"
-        if self.upstream is None:
-            self._run_alone(slot, environment, connection)
-        else:
+        relay = None
+        if self.upstream is not None:
             slot.node.workerinput = self.upstream.workerinput
-            self._run_tests(slot, environment, connection, self.upstream.sender(self.config))
+            relay = self.upstream.sender(self.config)
+        worker.become(self.config, slot.node, environment, self.seeded, ends_session=True)
+        running = self._runner(slot, connection, relay)
+        running.run()
+        self.plugin.runner = None
+        if self.upstream is None:
+            # From here on this session is its own controller.
+            del self.config.workerinput
+        running.done()
         connection.close()
         self._tell_exited(slot, 0, None)
 
-    def _run_alone(self, slot, environment, connection):
-        """Loader, runner and controller in one: its plugins see the reports as they do under pytest."""
-        worker.become(self.config, slot.node, environment, self.seeded, reporting=True)
-        running = runner.Runner(self.session, connection, slot.page, None, self.load, self.seeded is not None)
+    def _runner(self, slot, connection, relay):
+        running = runner.Runner(self.session, connection, slot.page, relay, self.load, self.seeded is not None)
         self.plugin.runner = running
-        running.run()
-        self.plugin.runner = None
-        del self.config.workerinput
-        running.done()
+        return running
 
     # What a monitor says.
 
@@ -300,7 +304,7 @@ class Host:
         if slot.status is None:
             # The monitor itself was killed.
             slot.status = status or signal.SIGKILL
-        worker.call_node_hook_safely(self.config, "pytest_testnodedown", node=slot.node, error=None)
+        worker.call_node_hook_safely(self.config, "pytest_testnodedown", node=slot.node, error=slot.trouble())
         self._report_crash(slot)
         if self.slots.get(slot.slot) is slot:
             del self.slots[slot.slot]
@@ -316,18 +320,22 @@ class Host:
                 traceback.print_exc()
 
     def _on_reports(self, slot):
-        """Replay what one runner has sent; whether there may be more."""
+        """Replay what one runner has sent; whether there was anything."""
         if slot.reports is None:
             return False
-        contents, open_still = slot.reports.receive()
-        for content in contents:
-            try:
-                self.replayer.replay(content, slot.node)
-            except Exception:
-                traceback.print_exc()
-        if not open_still:
+        contents = slot.reports.receive()
+        for content in contents or ():
+            self.replay(content, slot.node)
+        if slot.reports.closed:
             self._forget_reports(slot)
-        return bool(contents)
+        return contents is not None
+
+    def replay(self, content, node):
+        """A plugin that fails on a report must not end the session of all runners."""
+        try:
+            self.replayer.replay(content, node)
+        except Exception:
+            traceback.print_exc()
 
     def _forget_reports(self, slot):
         if slot.reports is not None:
@@ -352,19 +360,20 @@ class Host:
     # The end.
 
     def _end_session(self):
-        if self.upstream is not None:
-            # The controller's session is the one that ends with hooks and reports.
-            self.tell_end(0)
-            runner.flush()
-            os._exit(0)
         replay.forget_stop(self.session)
-        self.summary = self.replayer.record_summary()
+        if self.upstream is None:
+            self.summary = self.replayer.record_summary()
 
     def tell_end(self, code):
+        text = ""
         if self.config.option.collectonly:
             text = self.memory.text()
-        else:
-            text = self.summary.getvalue().strip("\n") if self.summary is not None else ""
+        elif self.upstream is not None:
+            # The controller's session is the one that tells the end.
+            self.upstream.sender(self.config).finished(self.config.workeroutput)
+            code = 0
+        elif self.summary is not None:
+            text = self.summary.getvalue().strip("\n")
         wire.send(self.control, {"type": "finished", "summary": text, "exit": code})
 
 

@@ -177,14 +177,20 @@ class Receiver:
     def __init__(self, descriptor):
         self.descriptor = descriptor
         self.buffer = bytearray()
+        self.closed = False
         os.set_blocking(descriptor, False)
 
     def receive(self):
-        """Complete contents, and whether the pipe is still open."""
+        """Complete contents; None when nothing is there for now. Sets `closed` at the end of file."""
         try:
             data = os.read(self.descriptor, 1 << 18)
         except BlockingIOError:
-            return [], True
+            return None
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.closed = True
+            return None
         self.buffer += data
         found, start = [], 0
         while len(self.buffer) - start >= LENGTH.size:
@@ -195,7 +201,7 @@ class Receiver:
             found.append(pickle.loads(bytes(self.buffer[start + LENGTH.size : end])))
             start = end
         del self.buffer[:start]
-        return found, bool(data)
+        return found
 
 
 class Replayer:

@@ -60,19 +60,19 @@ class _Link:
         """Handle what is there; whether there was anything."""
         if self.receiver is None:
             return False
-        contents, open_still = self.receiver.receive()
-        for content in contents:
+        contents = self.receiver.receive()
+        for content in contents or ():
             if content[0] == "hello":
                 self._welcome(content[1], content[2])
             else:
-                self.host.replayer.replay(content, self.node)
-        if not open_still:
+                self.host.replay(content, self.node)
+        if self.receiver.closed:
             self.host.selector.unregister(self.receiver.descriptor)
             os.close(self.receiver.descriptor)
             self.receiver = None
             if self.node is not None:
                 worker.call_node_hook_safely(self.host.config, "pytest_testnodedown", node=self.node, error=None)
-        return bool(contents)
+        return contents is not None
 
     def _welcome(self, number, environment):
         config = self.host.config

@@ -171,9 +171,9 @@ def mute_controller_plugins(config):
         manager.unregister(junit)
 
 
-def become(config, node, environment, seeded, reporting=False):
-    """Everything above, for one runner; `reporting`: this process also ends the session."""
-    if not reporting:
+def become(config, node, environment, seeded, ends_session=False):
+    """Everything above, for one runner; `ends_session`: no fork, this process goes on to end its session."""
+    if not ends_session:
         # What was registered before the fork belongs to the loader and runs there.
         atexit._clear()
     os.environ.update(environment)
@@ -188,7 +188,7 @@ def become(config, node, environment, seeded, reporting=False):
     redirect_faulthandler(config)
     move_temporary_folder(config, name)
     reseed(config, node.slotid, seeded)
-    if not reporting:
+    if not ends_session:
         mute_controller_plugins(config)
 
 

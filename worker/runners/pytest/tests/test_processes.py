@@ -144,6 +144,27 @@ def test_a_killed_monitor_is_noticed_and_replaced(suite):
     loader.finish()
 
 
+def test_forking_while_another_runner_is_still_being_buried(suite):
+    suite.write("test_x.py", "def test_x(): pass\ndef test_y(): pass\n")
+    loader = suite.load()
+    loader.collect()
+    first = loader.fork(0)
+    first.run(0)
+    first.result(0)
+    monitor = loader.wait_for("forked")["pid"]
+    os.kill(monitor, signal.SIGSTOP)
+    first.last()
+    while first.pump():
+        pass
+    second = loader.fork(1)
+    second.run(1)
+    assert second.result(1)["outcome"] == "passed"
+    os.kill(monitor, signal.SIGCONT)
+    second.last()
+    assert [loader.wait_for("exited")["status"] for _ in range(2)] == [0, 0]
+    loader.finish()
+
+
 def test_a_forked_child_that_returns_into_pytest_reports_nothing(suite):
     suite.write("test_child.py", """
         import os
