@@ -12,7 +12,8 @@ pub type Check<T = ()> = Result<T, String>;
 
 macro_rules! ensure {
     ($condition:expr, $($words:tt)+) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err(format!($($words)+));
         }
     };
