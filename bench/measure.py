@@ -90,7 +90,10 @@ def execute(argv, *, timeout, cwd=None, env=None, items=None, codes=(0,)):
 
 
 def tail(text, lines=15):
-    return "\n".join("    " + line for line in text.strip().splitlines()[-lines:])
+    """The first and the last lines."""
+    all_lines = text.strip().splitlines()
+    shown = all_lines if len(all_lines) <= lines else [*all_lines[:3], "…", *all_lines[3 - lines :]]
+    return "\n".join("    " + line for line in shown)
 
 
 @dataclasses.dataclass

@@ -19,6 +19,7 @@ CACHE = HERE / ".cache"
 PYTEST = ["pytest==9.2.0", "pytest-xdist==3.8.0", "pluggy==1.7.0", "iniconfig==2.3.1", "execnet==2.1.2", "pygments==2.21.0"]
 HYPOTHESIS = ["hypothesis==6.170.15", "sortedcontainers==2.4.0"]
 BULLMQ = "6.7.0"
+IOREDIS = "5.11.1"  # what this BullMQ is tested with
 
 
 class Missing(Exception):
@@ -34,10 +35,16 @@ class Suite:
     sha256: str
     needs: tuple
     small: str  # one file of it, for --quick
+    left_out: tuple = ()  # tests that no contender runs
+    why: str = ""
 
     @property
     def folder(self):
         return CACHE / "suites" / f"{self.name}-{self.version}"
+
+    @property
+    def arguments(self):
+        return [word for test in self.left_out for word in ("--deselect", test)]
 
     @property
     def python(self):
@@ -56,7 +63,10 @@ ATTRS = Suite(
     "26.1.0",
     "d03ceb89cb322a8fd706d4fb91940737b6642aa36998fe130a9bc96c985eff32",
     (*HYPOTHESIS, "packaging==26.3", "cloudpickle==3.1.2", "pympler==1.1", "psutil==7.2.2"),
-    "tests/test_filters.py",
+    "tests/test_converters.py",
+    ("tests/test_converters.py::TestPipe::test_wrapped_annotation",),
+    "it fails under plain pytest too on CPython 3.11.2, 3.11.7 and 3.12.1, where `inspect.signature` does not see a "
+    "`__call__` that is set on the instance",
 )
 CLICK = Suite(
     "click",
@@ -95,7 +105,7 @@ def parallel():
 def suite(name):
     """A suite, ready to run: its folder and an interpreter of its own."""
     found = SUITES[name]
-    wanted = repr((found, PYTEST, sys.version))
+    wanted = repr((found.version, found.sha256, found.needs, PYTEST, sys.version))
     stamp = CACHE / "venvs" / found.name / ".ready"
     if not stamp.exists() or stamp.read_text() != wanted:
         print(f"bench: fetching {found.name} {found.version} and what its tests need", flush=True)
@@ -144,11 +154,12 @@ def bullmq():
     folder = CACHE / "bullmq"
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / ".ready"
-    if not stamp.exists() or stamp.read_text() != BULLMQ:
+    wanted = [f"bullmq@{BULLMQ}", f"ioredis@{IOREDIS}"]
+    if not stamp.exists() or stamp.read_text() != repr(wanted):
         print(f"bench: fetching BullMQ {BULLMQ}", flush=True)
         (folder / "package.json").write_text('{"name": "bench", "private": true}\n')
-        do("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", f"bullmq@{BULLMQ}", cwd=folder)
-        stamp.write_text(BULLMQ)
+        do("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", *wanted, cwd=folder)
+        stamp.write_text(repr(wanted))
     for program in (HERE / "bullmq").glob("*.mjs"):
         shutil.copy(program, folder)
     return folder

@@ -7,7 +7,7 @@ import json
 
 @dataclasses.dataclass
 class Target:
-    """A promise: `value` must be at most (or at least) `limit`."""
+    """A promise: `value` is at most (or at least) `limit`."""
 
     text: str
     value: float
@@ -92,9 +92,11 @@ def page(reports, facts, quick, quiet):
             rows.append([f"[{name}](#{name})", report.title, "–", "not measured", "**FAILED**"])
     parts += [table(["case", "target", "limit", "found", ""], rows)]
     for name, report in reports.items():
-        parts += ["", f"## {name}", "", f"{report.title}. {report.how}", ""]
+        parts += ["", f"## {name}", "", f"{report.title}. {report.how}".strip(), ""]
         if report.failed:
             parts += ["This case failed, so there are no figures:", "", "```text", report.failed, "```", ""]
+            parts += [f"Tried {report.when}, commit {report.commit}."]
+            continue
         for each in report.tables:
             parts += [f"{each['title']}\n" if each["title"] else "", table(each["columns"], each["rows"]), ""]
         parts += [f"- {note}" for note in report.notes]

@@ -44,14 +44,15 @@ def run(bench):
         "processes beneath them counted.",
         noise=noise,
     )
-    rows = [[f"worker {n + 1}", one["processes"], f"{one['rss']:.1f}", f"{one['pss']:.1f}"] for n, one in enumerate(memory)]
-    report.add_table("", ["", "processes", "RSS MB", "PSS MB"], rows)
+    rows = [[n, one["processes"], f"{one['rss']:.1f}", f"{one['pss']:.1f}"] for n, one in enumerate(memory, 1)]
+    report.add_table("", ["worker", "processes", "RSS MB", "PSS MB"], rows)
     percent = 100 * (after - before) / seconds / 2
     served = sum(float(server_after[key]) - float(server_before[key]) for key in ("used_cpu_user", "used_cpu_sys"))
     words = ", ".join(f"{command} {count}" for command, count in sorted(sent.items()))
     report.notes += [
         f"CPU of both workers together: {1000 * (after - before):.1f} ms in {seconds:.0f} s; the server's: {1000 * served:.0f} ms.",
         f"Commands sent in that time, both together: {words or 'none'}.",
+        "MB are 2^20 bytes. RSS counts a page that several processes share in each of them, PSS shares it out.",
         "\"No measurable CPU\" is read as: less than 0.1 % of a core each.",
     ]
     rss, pss = (sum(one[key] for one in memory) for key in ("rss", "pss"))

@@ -1,6 +1,8 @@
 """No-op tasks through the protocol: two worker processes with an own handler, against BullMQ in the same run."""
 
 import json
+import select
+import statistics
 import subprocess
 import time
 import uuid
@@ -95,7 +97,8 @@ def run(bench):
         one_by_one: listen(Remuda(bench, most=1), few),
         theirs: listen(BullMQ(bench), few),
     }
-    rows = [[name, f"{total:.3f}", words, f"{sum(bytes_a_task[name]) / len(bytes_a_task[name]):.0f}"] for name, (total, words) in sent.items()]
+    size = {name: statistics.mean(found) for name, found in bytes_a_task.items()}
+    rows = [[name, f"{total:.3f}", words, f"{size[name]:.0f}"] for name, (total, words) in sent.items()]
     report.add_table("", ["", "commands sent a task", "which", "bytes a queued task"], rows)
     report.notes += [
         f"Commands sent: counted with MONITOR over {few:,} tasks, from the first connection of the submitter to the last "
@@ -124,9 +127,15 @@ def drain(system, tasks):
 
 def work(system, server, tasks, timeout):
     """Two workers until everything is done. Returns how much was done when."""
-    workers = [start(system.worker(server), output=subprocess.PIPE) for _ in range(2)]
+    pipe = subprocess.PIPE
+    workers = [start(system.worker(server), stdin=pipe, output=pipe) for _ in range(2)]
     marks, deadline = [], time.monotonic() + timeout
     try:
+        for worker in workers:
+            wait_until_ready(worker)
+        for worker in workers:
+            worker.stdin.write(b"go\n")
+            worker.stdin.flush()
         while not marks or marks[-1][1] < tasks:
             if time.monotonic() > deadline or any(worker.poll() is not None for worker in workers):
                 raise Wrong(f"{marks[-1][1] if marks else 0} of {tasks} were done after {timeout} s, or a worker ended early")
@@ -135,13 +144,19 @@ def work(system, server, tasks, timeout):
     finally:
         for worker in workers:
             stop(worker)
-        said = [worker.stdout.read().decode() for worker in workers]
+        said = [worker.communicate()[0].decode() for worker in workers]
     try:
         tallies = [json.loads(words) for words in said]
     except ValueError:
         raise Wrong("a worker said:\n" + "\n".join(said)) from None
     system.verify(server, tasks, tallies)
     return marks
+
+
+def wait_until_ready(worker):
+    """Both shall begin at the same moment, connected and listening to signals."""
+    if not select.select([worker.stdout], [], [], 30)[0] or worker.stdout.readline() != b"ready\n":
+        raise Wrong("a worker did not become ready")
 
 
 def steady(marks, tasks):

@@ -65,7 +65,7 @@ class Runs:
         """Serial pytest, pytest-xdist in these modes, and remuda without and with the history of the first run."""
         found = {}
         if "serial" in modes:
-            found["pytest"] = lambda _: self.pytest()
+            found["pytest, serial"] = lambda _: self.pytest()
         for mode in modes:
             if mode != "serial":
                 found[f"pytest -n 2 --dist {mode}"] = lambda _, mode=mode: self.xdist(mode)

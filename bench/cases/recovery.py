@@ -11,7 +11,7 @@ from report import Report, Target
 
 # lease in seconds: rounds
 LEASES = {5: 3, 30: 1}
-TASKS = 12
+TASKS = 8
 KILL_AFTER = 3.5  # seconds after the first task began
 # A task of a second that holds a lock of its own (two attempts at once would fail) and says when it began and ended.
 TASK = """

@@ -79,7 +79,11 @@ impl Fleet {
 
     pub fn job(&self, id: &str, groups: Vec<remuda_protocol::spec::GroupSpec>) -> JobSpec {
         let here = std::fs::metadata(self.path()).unwrap();
-        let tree = Tree { path: self.path().to_string_lossy().into_owned(), host: String::new(), mark: format!("{}:{}", here.dev(), here.ino()) };
+        let tree = Tree {
+            path: self.path().to_string_lossy().into_owned(),
+            host: String::new(),
+            mark: format!("{}:{}", here.dev(), here.ino()),
+        };
         JobSpec { tree, env: BTreeMap::new(), ..job(id, groups) }
     }
 
@@ -93,7 +97,10 @@ impl Fleet {
                 let first = u32::try_from(n * 200).unwrap();
                 let count = u32::try_from(chunk.len()).unwrap();
                 let run = Entry { lane, first, count, us: -1, cost: -1, whole: false, more: false };
-                assert_eq!(self.store.add(&spec.id, g, 0, first, chunk, &[run]).await.unwrap(), Added::New(first + count));
+                assert_eq!(
+                    self.store.add(&spec.id, g, 0, first, chunk, &[run]).await.unwrap(),
+                    Added::New(first + count)
+                );
             }
             self.store.seal(&spec.id, g, 0, u32::try_from(ids.len()).unwrap()).await.unwrap();
             lane += u32::try_from(spec.groups[g as usize].lanes.len()).unwrap();

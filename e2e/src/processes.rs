@@ -13,7 +13,8 @@ pub fn binary(name: &str) -> PathBuf {
 /// Whether a process lives; a zombie does not.
 #[must_use]
 pub fn lives(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with(['Z', 'X']))
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with(['Z', 'X']))
 }
 
 /// Processes (without zombies) whose environment or command line contains `mark`.
@@ -25,7 +26,8 @@ pub fn marked(mark: &str) -> Vec<(u32, String)> {
         let folder = PathBuf::from(format!("/proc/{pid}"));
         let has = |file: &str| std::fs::read(folder.join(file)).is_ok_and(|b| contains(&b, mark.as_bytes()));
         let command = std::fs::read(folder.join("cmdline")).unwrap_or_default();
-        (pid != me && lives(pid) && (has("environ") || has("cmdline"))).then(|| (pid, String::from_utf8_lossy(&command).replace('\0', " ")))
+        (pid != me && lives(pid) && (has("environ") || has("cmdline")))
+            .then(|| (pid, String::from_utf8_lossy(&command).replace('\0', " ")))
     });
     found.collect()
 }

@@ -3,8 +3,8 @@
 
 use remuda_e2e::fleet::Fleet;
 use remuda_e2e::processes::{lines, marked, until};
-use remuda_protocol::spec::LaneSpec;
 use remuda_e2e::support::group;
+use remuda_protocol::spec::LaneSpec;
 
 #[tokio::test]
 async fn each_item_runs_once_and_nothing_is_left() {
@@ -35,7 +35,10 @@ async fn verdict_and_output_of_each_command_are_kept() {
     let records = fleet.store.records("j1", 0, 0, 3).await.unwrap();
     let detail = fleet.store.details("j1", &[(0, 2, records[2].fence)]).await.unwrap().remove(0).unwrap();
     assert_eq!(detail.message, "exit code 2");
-    assert_eq!(detail.sections, [("stdout".to_owned(), "out item-2\n".to_owned()), ("stderr".to_owned(), "err\n".to_owned())]);
+    assert_eq!(
+        detail.sections,
+        [("stdout".to_owned(), "out item-2\n".to_owned()), ("stderr".to_owned(), "err\n".to_owned())]
+    );
 }
 
 #[tokio::test]
@@ -58,7 +61,8 @@ async fn groups_run_in_their_partial_order() {
     fleet.worker(4, &[]);
     // A; B needs A; C needs B; D needs A; E needs C and D; F alone
     let needs: [&[u32]; 6] = [&[], &[0], &[1], &[0], &[2, 3], &[]];
-    let mut groups: Vec<_> = needs.iter().enumerate().map(|(i, n)| group(&char::from(b'A' + i as u8).to_string(), n)).collect();
+    let mut groups: Vec<_> =
+        needs.iter().enumerate().map(|(i, n)| group(&char::from(b'A' + i as u8).to_string(), n)).collect();
     for g in &mut groups {
         let line = format!("echo start {0} >> order; sleep 0.1; echo end {0} >> order", g.name);
         g.adapter = remuda_protocol::spec::Adapter::Command { template: remuda_protocol::spec::Template::Shell(line) };
@@ -67,7 +71,8 @@ async fn groups_run_in_their_partial_order() {
     fleet.submit(&spec, &vec![vec!["x".to_owned()]; 6]).await;
     assert_eq!(fleet.end_of("j1", 30).await.state, "passed");
     let order = lines(&fleet.path().join("order"));
-    let at = |what: &str| order.iter().position(|l| l == what).unwrap_or_else(|| panic!("{what} is missing in {order:?}"));
+    let at =
+        |what: &str| order.iter().position(|l| l == what).unwrap_or_else(|| panic!("{what} is missing in {order:?}"));
     for (first, then) in [("A", "B"), ("B", "C"), ("A", "D"), ("C", "E"), ("D", "E")] {
         assert!(at(&format!("end {first}")) < at(&format!("start {then}")), "{first} before {then} in {order:?}");
     }

@@ -22,7 +22,8 @@ fn tasks(small: u32) -> u32 {
 
 /// Holds its marker while it runs; a second holder would be an overlap.
 fn guarded(fleet: &Fleet, id: &str, body: &str) -> JobSpec {
-    let script = format!("#!/bin/sh\nexec 9>>\"marker-$1\"\nflock -n 9 || echo $1 >> overlap\n{body}\necho $1 >> done\n");
+    let script =
+        format!("#!/bin/sh\nexec 9>>\"marker-$1\"\nflock -n 9 || echo $1 >> overlap\n{body}\necho $1 >> done\n");
     std::fs::write(fleet.path().join("task.sh"), script).unwrap();
     fleet.commands(id, "sh task.sh {}")
 }
@@ -115,7 +116,14 @@ async fn every_connection_killed_again_and_again_loses_nothing() {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let Ok(mut raw) = client.get_multiplexed_async_connection().await else { continue };
             for kind in ["normal", "pubsub"] {
-                let _: Result<(), _> = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg(kind).arg("SKIPME").arg("yes").query_async(&mut raw).await;
+                let _: Result<(), _> = redis::cmd("CLIENT")
+                    .arg("KILL")
+                    .arg("TYPE")
+                    .arg(kind)
+                    .arg("SKIPME")
+                    .arg("yes")
+                    .query_async(&mut raw)
+                    .await;
             }
         }
     });
@@ -130,7 +138,11 @@ async fn an_outage_shorter_than_the_lease_kills_nothing_and_keeps_the_lock() {
     let mut fleet = Fleet::start(AOF).await;
     let (lease, outage) = if soak() { ("30", 15) } else { ("9", 4) };
     let worker = fleet.worker(1, &["--lease", lease]);
-    let mut spec = guarded(&fleet, "j1", &format!("echo begin $REMUDA_POOL_BOARD >> seen; sleep {}; echo end >> seen", outage + 3));
+    let mut spec = guarded(
+        &fleet,
+        "j1",
+        &format!("echo begin $REMUDA_POOL_BOARD >> seen; sleep {}; echo end >> seen", outage + 3),
+    );
     spec.pools.insert("board".into(), vec!["b1".into()]);
     spec.groups[0].lanes[0] = LaneSpec { locks: [("board".to_owned(), 1)].into(), ..LaneSpec::default() };
     fleet.submit(&spec, &[Fleet::items(1)]).await;
@@ -171,7 +183,12 @@ async fn a_task_that_kills_its_worker_each_time_is_lost_alone() {
         fleet.reap(worker);
     }
     let end = fleet.end_of("j1", 60).await;
-    assert_eq!((end.state.as_str(), end.groups[0].ended[0], end.groups[0].ended[4]), ("incomplete", n - 1, 1), "{}", fleet.log());
+    assert_eq!(
+        (end.state.as_str(), end.groups[0].ended[0], end.groups[0].ended[4]),
+        ("incomplete", n - 1, 1),
+        "{}",
+        fleet.log()
+    );
     let lost = fleet.store.records("j1", 0, 3, 1).await.unwrap().remove(0);
     assert_eq!(lost.outcome, Some(remuda_protocol::outcome::Outcome::Lost));
     all_is_well(&mut fleet, "j1", &end, n, &[worker]).await;
@@ -199,7 +216,11 @@ async fn a_flood_of_output_neither_blocks_nor_fills_memory() {
     let record = fleet.store.records("j1", 0, 0, 1).await.unwrap().remove(0);
     let detail = fleet.store.details("j1", &[(0, 0, record.fence)]).await.unwrap().remove(0).unwrap();
     let text = &detail.sections[0].1;
-    assert!(text.starts_with("first\n") && text.ends_with("last\n") && detail.dropped_bytes > bytes / 2, "{} dropped", detail.dropped_bytes);
+    assert!(
+        text.starts_with("first\n") && text.ends_with("last\n") && detail.dropped_bytes > bytes / 2,
+        "{} dropped",
+        detail.dropped_bytes
+    );
     let end = fleet.end_of("j1", 10).await;
     all_is_well(&mut fleet, "j1", &end, 1, &[worker]).await;
 }

@@ -28,7 +28,18 @@ fn suite(fleet: &Fleet, id: &str, args: &[&str], isolation: Isolation) -> JobSpe
 
 async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, BTreeMap<String, (Outcome, Detail)>) {
     fleet.store.open(spec, "tester", 3_600_000).await.unwrap();
-    fleet.store.add(&spec.id, 1, 0, 0, &["collect".to_owned()], &[remuda_store::Entry { lane: 1, first: 0, count: 1, us: -1, cost: -1, whole: false, more: false }]).await.unwrap();
+    fleet
+        .store
+        .add(
+            &spec.id,
+            1,
+            0,
+            0,
+            &["collect".to_owned()],
+            &[remuda_store::Entry { lane: 1, first: 0, count: 1, us: -1, cost: -1, whole: false, more: false }],
+        )
+        .await
+        .unwrap();
     fleet.store.seal(&spec.id, 1, 0, 1).await.unwrap();
     fleet.store.seal_job(&spec.id).await.unwrap();
     let end = fleet.end_of(&spec.id, 60).await;
@@ -37,7 +48,11 @@ async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, BTreeMap<String, (Outcom
     let records = fleet.store.records(&spec.id, 0, 0, n).await.unwrap();
     let attempts: Vec<_> = records.iter().map(|r| (0, r.task, r.fence)).collect();
     let details = if attempts.is_empty() { vec![] } else { fleet.store.details(&spec.id, &attempts).await.unwrap() };
-    let found = records.iter().zip(details).map(|(r, d)| (ids[r.task as usize].clone(), (r.outcome.unwrap(), d.unwrap_or_default()))).collect();
+    let found = records
+        .iter()
+        .zip(details)
+        .map(|(r, d)| (ids[r.task as usize].clone(), (r.outcome.unwrap(), d.unwrap_or_default())))
+        .collect();
     (end.state, found)
 }
 
@@ -69,7 +84,12 @@ async fn every_kind_of_test_gets_its_own_truthful_result() {
     let spec = suite(&fleet, "j1", &["-p", "no:cacheprovider"], Isolation::Slot);
     let (state, found) = run(&fleet, &spec).await;
     assert_eq!(state, "failed");
-    let outcome = |name: &str| found.get(&format!("test_mixed.py::{name}")).unwrap_or_else(|| panic!("{name} in {:?}; workers said {}", found.keys(), fleet.log())).0;
+    let outcome = |name: &str| {
+        found
+            .get(&format!("test_mixed.py::{name}"))
+            .unwrap_or_else(|| panic!("{name} in {:?}; workers said {}", found.keys(), fleet.log()))
+            .0
+    };
     let expected = [
         ("test_passes", Outcome::Passed),
         ("test_fails", Outcome::Failed),
@@ -101,7 +121,10 @@ async fn isolation_per_test_gives_the_same_results() {
     let (state, found) = run(&fleet, &spec).await;
     assert_eq!((state.as_str(), found.len()), ("failed", 12));
     let count = |o: Outcome| found.values().filter(|f| f.0 == o).count();
-    assert_eq!((count(Outcome::Passed), count(Outcome::Failed), count(Outcome::Errored), count(Outcome::Skipped)), (6, 1, 3, 2));
+    assert_eq!(
+        (count(Outcome::Passed), count(Outcome::Failed), count(Outcome::Errored), count(Outcome::Skipped)),
+        (6, 1, 3, 2)
+    );
 }
 
 #[tokio::test]
@@ -121,10 +144,15 @@ async fn a_collection_error_is_the_frameworks_own_traceback() {
 async fn a_test_that_hangs_is_killed_alone() {
     let mut fleet = Fleet::start(&[]).await;
     fleet.worker(1, &[]);
-    std::fs::write(fleet.path().join("test_hang.py"), "import time\ndef test_a(): pass\ndef test_hangs(): time.sleep(1000)\ndef test_b(): pass\n").unwrap();
+    std::fs::write(
+        fleet.path().join("test_hang.py"),
+        "import time\ndef test_a(): pass\ndef test_hangs(): time.sleep(1000)\ndef test_b(): pass\n",
+    )
+    .unwrap();
     let mut spec = suite(&fleet, "j1", &[], Isolation::Slot);
     spec.groups[0].timeout_ms = Some(700);
-    let (_, found) = run(&fleet, &spec).await;eprintln!("{}",fleet.log());
+    let (_, found) = run(&fleet, &spec).await;
+    eprintln!("{}", fleet.log());
     let outcomes: Vec<_> = found.values().map(|f| f.0).collect();
     assert_eq!(outcomes, [Outcome::Passed, Outcome::Passed, Outcome::TimedOut], "{found:?}");
 }

@@ -10,11 +10,19 @@ use remuda_store::Message;
 async fn sigterm_lets_what_runs_finish_and_gives_the_rest_back() {
     let mut fleet = Fleet::start(&[]).await;
     let first = fleet.worker(1, &[]);
-    fleet.submit(&fleet.commands("j1", "echo {} >> begun; while [ ! -e go ]; do sleep 0.02; done; echo {} >> ended"), &[Fleet::items(4)]).await;
+    fleet
+        .submit(
+            &fleet.commands("j1", "echo {} >> begun; while [ ! -e go ]; do sleep 0.02; done; echo {} >> ended"),
+            &[Fleet::items(4)],
+        )
+        .await;
     let begun = fleet.path().join("begun");
     until("the first task to begin", 10, async || lines(&begun).len() == 1).await;
     fleet.signal(first, Signal::SIGTERM);
-    until("everything else to be given back", 10, async || fleet.store.snapshot("j1").await.unwrap().groups[0].ready == 3).await;
+    until("everything else to be given back", 10, async || {
+        fleet.store.snapshot("j1").await.unwrap().groups[0].ready == 3
+    })
+    .await;
     std::fs::write(fleet.path().join("go"), "").unwrap();
     assert!(fleet.reap(first).success());
     let half = fleet.store.snapshot("j1").await.unwrap();
@@ -56,13 +64,20 @@ async fn sigusr1_tells_what_runs_since_when_and_its_last_lines() {
 async fn output_is_live_while_somebody_looks() {
     let mut fleet = Fleet::start(&[]).await;
     fleet.worker(1, &["--lease", "3"]);
-    fleet.submit(&fleet.commands("j1", "echo {} >> begun; while [ ! -e go ]; do echo tick; sleep 0.05; done"), &[Fleet::items(1)]).await;
+    fleet
+        .submit(
+            &fleet.commands("j1", "echo {} >> begun; while [ ! -e go ]; do echo tick; sleep 0.05; done"),
+            &[Fleet::items(1)],
+        )
+        .await;
     let mut watch = fleet.store.watch("j1", true).await.unwrap();
     fleet.store.adopt("j1", "tester", 0, 60_000, true).await.unwrap();
     let heard = async {
         loop {
             match watch.next().await {
-                Some(Message::Output { task, stream, bytes, .. }) => return (task, stream, String::from_utf8(bytes).unwrap()),
+                Some(Message::Output { task, stream, bytes, .. }) => {
+                    return (task, stream, String::from_utf8(bytes).unwrap());
+                }
                 Some(_) => {}
                 None => panic!("the subscription ended"),
             }

@@ -149,7 +149,9 @@ impl Event {
         let mut words = line.split(' ');
         let kind = words.next()?;
         match kind {
-            "+" => Some(Self::Added { group: number(&mut words)?, first: number(&mut words)?, count: number(&mut words)? }),
+            "+" => {
+                Some(Self::Added { group: number(&mut words)?, first: number(&mut words)?, count: number(&mut words)? })
+            }
             ">" => Some(Self::Claimed {
                 group: number(&mut words)?,
                 fence: number(&mut words)?,
@@ -170,7 +172,9 @@ impl Event {
                 },
                 fence: number(&mut words)?,
             }),
-            "G" => Some(Self::Group { group: number(&mut words)?, state: words.next()?.to_owned(), reason: rest(words) }),
+            "G" => {
+                Some(Self::Group { group: number(&mut words)?, state: words.next()?.to_owned(), reason: rest(words) })
+            }
             "J" => Some(Self::Job { state: words.next()?.to_owned(), reason: rest(words) }),
             _ => None,
         }
@@ -216,7 +220,16 @@ mod tests {
     #[test]
     fn lines_of_the_scripts_are_understood() {
         assert_eq!(Event::parse("+ 0 100 50"), Some(Event::Added { group: 0, first: 100, count: 50 }));
-        let ended = Event::Ended { group: 1, task: 7, outcome: Outcome::Failed, fence: 12, us: 800, place: 3, detail: Some(true), wide_us: 40 };
+        let ended = Event::Ended {
+            group: 1,
+            task: 7,
+            outcome: Outcome::Failed,
+            fence: 12,
+            us: 800,
+            place: 3,
+            detail: Some(true),
+            wide_us: 40,
+        };
         assert_eq!(Event::parse("= 1 7 F 12 800 3 d w40"), Some(ended));
         assert_eq!(
             Event::parse("G 2 skipped needs group 1, which failed"),

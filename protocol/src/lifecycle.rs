@@ -113,10 +113,16 @@ impl Task {
         let back = if closing { Ended(Outcome::Cancelled) } else { Ready };
         match (self.state, event) {
             (Blocked, TaskEvent::Open) => Ok(Self { state: Ready, ..self }),
-            (Ready, TaskEvent::Claim { fence }) if !closing && fence > self.fence => Ok(Self { state: Running, fence, ..self }),
-            (Running, TaskEvent::Finish { fence, outcome }) if fence == self.fence => self.finish(outcome, budgets, closing).ok_or(illegal),
+            (Ready, TaskEvent::Claim { fence }) if !closing && fence > self.fence => {
+                Ok(Self { state: Running, fence, ..self })
+            }
+            (Running, TaskEvent::Finish { fence, outcome }) if fence == self.fence => {
+                self.finish(outcome, budgets, closing).ok_or(illegal)
+            }
             (Running, TaskEvent::Yield { fence }) if fence == self.fence => Ok(Self { state: back, ..self }),
-            (Running, TaskEvent::Lose { fence, held }) if fence == self.fence && held > 0 => Ok(self.lose(held, budgets, back)),
+            (Running, TaskEvent::Lose { fence, held }) if fence == self.fence && held > 0 => {
+                Ok(self.lose(held, budgets, back))
+            }
             (Blocked | Ready, TaskEvent::Skip) => Ok(Self { state: Ended(Outcome::Skipped), ..self }),
             (Blocked | Ready, TaskEvent::Cancel) => Ok(Self { state: Ended(Outcome::Cancelled), ..self }),
             _ => Err(illegal),
@@ -283,7 +289,13 @@ mod tests {
     #[test]
     fn ended_absorbs() {
         let ended = running(1).step(TaskEvent::Finish { fence: 1, outcome: Outcome::Passed }, STRICT, false).unwrap();
-        for event in [TaskEvent::Open, TaskEvent::Claim { fence: 9 }, TaskEvent::Skip, TaskEvent::Cancel, TaskEvent::Yield { fence: 1 }] {
+        for event in [
+            TaskEvent::Open,
+            TaskEvent::Claim { fence: 9 },
+            TaskEvent::Skip,
+            TaskEvent::Cancel,
+            TaskEvent::Yield { fence: 1 },
+        ] {
             ended.step(event, STRICT, false).unwrap_err();
         }
     }

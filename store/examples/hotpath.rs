@@ -25,7 +25,8 @@ async fn farm_bytes(redis: &mut redis::aio::MultiplexedConnection) -> u64 {
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(redis).await.unwrap();
     let mut sum = 0;
     for key in keys {
-        let bytes: u64 = redis::cmd("MEMORY").arg("USAGE").arg(key).arg("SAMPLES").arg(0).query_async(redis).await.unwrap();
+        let bytes: u64 =
+            redis::cmd("MEMORY").arg("USAGE").arg(key).arg("SAMPLES").arg(0).query_async(redis).await.unwrap();
         sum += bytes;
     }
     sum
@@ -35,9 +36,19 @@ async fn fill(store: &Store, tasks: u32, run: u32) {
     let mut first = 0;
     while first < tasks {
         let n = 200.min(tasks - first);
-        let ids: Vec<String> = (first..first + n).map(|i| format!("tests/unit/test_module.py::TestSomething::test_with_a_name[{i:07}]")).collect();
+        let ids: Vec<String> = (first..first + n)
+            .map(|i| format!("tests/unit/test_module.py::TestSomething::test_with_a_name[{i:07}]"))
+            .collect();
         let runs: Vec<Entry> = (0..n.div_ceil(run))
-            .map(|r| Entry { lane: 0, first: first + r * run, count: run.min(n - r * run), us: -1, cost: -1, whole: false, more: false })
+            .map(|r| Entry {
+                lane: 0,
+                first: first + r * run,
+                count: run.min(n - r * run),
+                us: -1,
+                cost: -1,
+                whole: false,
+                more: false,
+            })
             .collect();
         store.add("job", 0, 0, first, &ids, &runs).await.unwrap();
         first += n;
@@ -48,12 +59,20 @@ async fn fill(store: &Store, tasks: u32, run: u32) {
 
 /// Takes and passes tasks until there are none; the number of calls.
 async fn work(store: Store, worker: &str, batch: u32) -> u64 {
-    let who = Registration { worker: worker.into(), lease_ms: 30_000, slots: 1, about: "{}".into(), ..Default::default() };
+    let who =
+        Registration { worker: worker.into(), lease_ms: 30_000, slots: 1, about: "{}".into(), ..Default::default() };
     store.resync(&who).await.unwrap();
     let (mut results, mut calls, mut dry) = (Vec::new(), 0, 0);
     loop {
         let want = Want { slot: 0, max: batch, budget_us: 10_000_000, warm: Some(("job".to_owned(), 0)), with_ms: 0 };
-        let call = NextCall { worker: worker.into(), nonce: calls.to_string(), lease_ms: 30_000, results: std::mem::take(&mut results), wants: vec![want], loaded: vec![] };
+        let call = NextCall {
+            worker: worker.into(),
+            nonce: calls.to_string(),
+            lease_ms: 30_000,
+            results: std::mem::take(&mut results),
+            wants: vec![want],
+            loaded: vec![],
+        };
         let reply = store.next(&call).await.unwrap();
         calls += 1;
         dry = if reply.claims.is_empty() { dry + 1 } else { 0 };
@@ -85,7 +104,8 @@ async fn measure(tasks: u32, batch: u32, run: u32) {
     fill(&one, tasks, run).await;
     let adding = (cpu_us(&mut raw).await - before) / f64::from(tasks);
     let bytes = (farm_bytes(&mut raw).await - empty) as f64 / f64::from(tasks);
-    let (cpu, commands, started) = (cpu_us(&mut raw).await, info(&mut raw, "total_commands_processed").await, Instant::now());
+    let (cpu, commands, started) =
+        (cpu_us(&mut raw).await, info(&mut raw, "total_commands_processed").await, Instant::now());
     let (a, b) = tokio::join!(work(one.clone(), "w1", batch), work(two, "w2", batch));
     let seconds = started.elapsed().as_secs_f64();
     let calls = a + b;

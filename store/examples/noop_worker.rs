@@ -1,7 +1,8 @@
 //! A worker with a handler of its own, in one file, and what gives it work: the protocol without processes.
 //!
-//! `noop_worker submit URL JOB N` queues N tasks; `noop_worker work URL MOST` runs tasks, at most MOST in one claim,
-//! until SIGTERM, then prints what it did. `bench/cases/protocol.py` measures both.
+//! `noop_worker submit URL JOB N` queues N tasks; `noop_worker work URL MOST` says that it is ready, runs tasks, at most
+//! MOST in one claim, from a line on standard input until SIGTERM, then prints what it did. `bench/cases/protocol.py`
+//! measures both.
 
 use std::error::Error;
 use std::time::Duration;
@@ -117,6 +118,8 @@ async fn work(url: &str, most: u32) -> Result<(), Failed> {
     store.resync(&me).await?;
     let mut bell = Bell::new(&store, "");
     let mut stop = signal(SignalKind::terminate())?;
+    println!("ready");
+    std::io::stdin().read_line(&mut String::new())?;
     let (mut tally, mut results, mut warm) = (Tally::default(), Vec::new(), None);
     loop {
         let want = Want { slot: 0, max: most, budget_us: BUDGET_US, warm: warm.clone(), with_ms: 0 };

@@ -50,7 +50,15 @@ impl Store {
     ///
     /// # Errors
     /// The server's ([`StoreError::Full`] included: nothing was added then).
-    pub async fn add(&self, job: &str, group: u32, fence: u64, first: u32, ids: &[String], runs: &[Entry]) -> Result<Added, StoreError> {
+    pub async fn add(
+        &self,
+        job: &str,
+        group: u32,
+        fence: u64,
+        first: u32,
+        ids: &[String],
+        runs: &[Entry],
+    ) -> Result<Added, StoreError> {
         let head = [job.to_owned(), group.to_string(), fence.to_string(), first.to_string(), ids.len().to_string()];
         let tail: Vec<String> = runs.iter().flat_map(entry_args).collect();
         let args: Vec<&[u8]> = head.iter().chain(ids).chain(&tail).map(String::as_bytes).collect();

@@ -25,7 +25,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::UnknownJob`], or the server's.
-    pub async fn adopt(&self, job: &str, coordinator: &str, epoch: u64, grace_ms: u64, watch: bool) -> Result<Adopted, StoreError> {
+    pub async fn adopt(
+        &self,
+        job: &str,
+        coordinator: &str,
+        epoch: u64,
+        grace_ms: u64,
+        watch: bool,
+    ) -> Result<Adopted, StoreError> {
         let words = [epoch.to_string(), grace_ms.to_string()];
         let watch: &[u8] = if watch { b"1" } else { b"0" };
         let args = [job.as_bytes(), coordinator.as_bytes(), words[0].as_bytes(), words[1].as_bytes(), watch];

@@ -85,7 +85,10 @@ impl Store {
         let keys = Keys::new(&options.farm);
         let link = Mutex::new(Link { connection: None, generation: 0, run_id: String::new() });
         let patience = options.patience;
-        let store = Self { patience, inner: Arc::new(Inner { client, at, options, keys, scripts, link, runs: AtomicU64::new(0) }) };
+        let store = Self {
+            patience,
+            inner: Arc::new(Inner { client, at, options, keys, scripts, link, runs: AtomicU64::new(0) }),
+        };
         store.link().await?;
         Ok(store)
     }
@@ -180,8 +183,14 @@ impl Store {
             Some("NOAUTH" | "WRONGPASS") => return Err(StoreError::Auth { at, why: plain(&error) }),
             Some("NOPERM") => return Err(StoreError::Forbidden { at, why: plain(&error) }),
             // the server lives but cannot serve now: another link may lead to one that can
-            Some("READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "UNKILLABLE" | "MISCONF" | "NOSCRIPT") => {}
-            _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_unrecoverable_error() => {}
+            Some(
+                "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "UNKILLABLE" | "MISCONF"
+                | "NOSCRIPT",
+            ) => {}
+            _ if error.is_io_error()
+                || error.is_timeout()
+                || error.is_connection_dropped()
+                || error.is_unrecoverable_error() => {}
             _ => return Err(StoreError::Script { at, script: what.to_owned(), why: plain(&error) }),
         }
         self.discard(generation).await;
@@ -213,15 +222,19 @@ impl Store {
 
     async fn dial(&self) -> Result<MultiplexedConnection, StoreError> {
         let response = self.inner.options.response;
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(response)).set_connection_timeout(Some(response));
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(Some(response)).set_connection_timeout(Some(response));
         self.inner.client.get_multiplexed_async_connection_with_config(&config).await.map_err(|e| self.refusal(&e))
     }
 
     /// Checks the server behind a fresh connection and notes its run id, before anything else is said on it.
     async fn greet(&self, connection: &mut MultiplexedConnection) -> Result<String, StoreError> {
         let at = self.inner.at.clone();
-        let info: String = redis::cmd("INFO").arg("everything").query_async(connection).await.map_err(|e| self.refusal(&e))?;
-        let field = |name: &str| info.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).unwrap_or("").trim().to_owned();
+        let info: String =
+            redis::cmd("INFO").arg("everything").query_async(connection).await.map_err(|e| self.refusal(&e))?;
+        let field = |name: &str| {
+            info.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).unwrap_or("").trim().to_owned()
+        };
         let version = field("redis_version");
         let major = version.split('.').next().and_then(|m| m.parse::<u32>().ok());
         if major.is_none_or(|m| m < 7) && field("server_name") != "valkey" {
@@ -264,7 +277,9 @@ impl Store {
             redis::ErrorKind::AuthenticationFailed => StoreError::Auth { at, why },
             redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => StoreError::NotRedis { at, why },
             redis::ErrorKind::InvalidClientConfig => StoreError::Address { at, why },
-            _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => StoreError::Unreachable { at, why },
+            _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => {
+                StoreError::Unreachable { at, why }
+            }
             _ => StoreError::NotRedis { at, why },
         }
     }

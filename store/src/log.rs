@@ -21,7 +21,14 @@ impl Store {
     ///
     /// # Errors
     /// The server's.
-    pub async fn log(&self, fence: u64, task: u32, offset: u64, stream: &str, bytes: &[u8]) -> Result<Logged, StoreError> {
+    pub async fn log(
+        &self,
+        fence: u64,
+        task: u32,
+        offset: u64,
+        stream: &str,
+        bytes: &[u8],
+    ) -> Result<Logged, StoreError> {
         let words = [fence.to_string(), task.to_string(), offset.to_string()];
         let args = [words[0].as_bytes(), words[1].as_bytes(), words[2].as_bytes(), stream.as_bytes(), bytes];
         let answer = list(self.call(Name::Log, &args).await?);

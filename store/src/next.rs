@@ -127,7 +127,8 @@ impl Store {
             "OK" => {}
             "UNKNOWN" => return Err(StoreError::UnknownWorker { worker: call.worker.clone() }),
             _ => {
-                let why = format!("{status}: {} results and {} wants in one call", call.results.len(), call.wants.len());
+                let why =
+                    format!("{status}: {} results and {} wants in one call", call.results.len(), call.wants.len());
                 return Err(StoreError::Script { at: self.address().to_owned(), script: "next".to_owned(), why });
             }
         }
@@ -159,7 +160,15 @@ fn arguments(call: &NextCall) -> Vec<Vec<u8>> {
     let mut args: Vec<Vec<u8>> = head.into_iter().map(String::into_bytes).collect();
     for r in &call.results {
         let letter = r.outcome.map_or('Y', Outcome::letter).to_string();
-        let words = [r.fence.to_string(), r.job.clone(), r.group.to_string(), r.task.to_string(), letter, r.us.to_string(), r.wide_us.to_string()];
+        let words = [
+            r.fence.to_string(),
+            r.job.clone(),
+            r.group.to_string(),
+            r.task.to_string(),
+            letter,
+            r.us.to_string(),
+            r.wide_us.to_string(),
+        ];
         args.extend(words.into_iter().map(String::into_bytes));
         args.push(r.detail.clone());
     }
@@ -235,6 +244,9 @@ mod tests {
     fn items_may_hold_the_signs_that_part_them() {
         let items = ["usb|1;2", "100%7C", "", "a=b"];
         let held = format!("board={};lab=x", items.map(escape_item).join("|"));
-        assert_eq!(locks(&held), [("board".to_owned(), items.map(str::to_owned).to_vec()), ("lab".to_owned(), vec!["x".to_owned()])]);
+        assert_eq!(
+            locks(&held),
+            [("board".to_owned(), items.map(str::to_owned).to_vec()), ("lab".to_owned(), vec!["x".to_owned()])]
+        );
     }
 }

@@ -34,7 +34,8 @@ impl Store {
             why: e.to_string(),
         })?;
         let (plan, grace) = (plan(spec).to_string(), grace_ms.to_string());
-        let args: [&[u8]; 5] = [spec.id.as_bytes(), text.as_bytes(), plan.as_bytes(), coordinator.as_bytes(), grace.as_bytes()];
+        let args: [&[u8]; 5] =
+            [spec.id.as_bytes(), text.as_bytes(), plan.as_bytes(), coordinator.as_bytes(), grace.as_bytes()];
         let (word, rest) = status(&self.call(Name::Open, &args).await?);
         Ok(match word.as_str() {
             "OK" => Opened::New,

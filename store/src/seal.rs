@@ -35,7 +35,14 @@ impl Store {
     ///
     /// # Errors
     /// The server's.
-    pub async fn seal_with(&self, job: &str, group: u32, fence: u64, total: u32, limits: (u32, u32)) -> Result<Sealed, StoreError> {
+    pub async fn seal_with(
+        &self,
+        job: &str,
+        group: u32,
+        fence: u64,
+        total: u32,
+        limits: (u32, u32),
+    ) -> Result<Sealed, StoreError> {
         self.seal_number(job, &group.to_string(), fence, total, limits).await
     }
 
@@ -47,9 +54,17 @@ impl Store {
         self.seal_number(job, "-1", 0, 0, (0, 0)).await
     }
 
-    async fn seal_number(&self, job: &str, group: &str, fence: u64, total: u32, limits: (u32, u32)) -> Result<Sealed, StoreError> {
+    async fn seal_number(
+        &self,
+        job: &str,
+        group: &str,
+        fence: u64,
+        total: u32,
+        limits: (u32, u32),
+    ) -> Result<Sealed, StoreError> {
         let words = [fence.to_string(), total.to_string(), limits.0.to_string(), limits.1.to_string()];
-        let args: Vec<&[u8]> = [job, group].into_iter().chain(words.iter().map(String::as_str)).map(str::as_bytes).collect();
+        let args: Vec<&[u8]> =
+            [job, group].into_iter().chain(words.iter().map(String::as_str)).map(str::as_bytes).collect();
         let (word, rest) = status(&self.call(Name::Seal, &args).await?);
         Ok(match word.as_str() {
             "OK" => Sealed::New,

@@ -116,7 +116,11 @@ impl Store {
         let (mut task, end) = (first, first + count);
         while task < end {
             let stop = end.min((task / BUCKET + 1) * BUCKET);
-            pipe.lrange(self.keys().ids(job, group, task / BUCKET), (task % BUCKET) as isize, ((stop - 1) % BUCKET) as isize);
+            pipe.lrange(
+                self.keys().ids(job, group, task / BUCKET),
+                (task % BUCKET) as isize,
+                ((stop - 1) % BUCKET) as isize,
+            );
             task = stop;
         }
         Ok(self.read("ids", &pipe).await?.into_iter().flat_map(texts).collect())
@@ -139,7 +143,11 @@ impl Store {
         let mut found: Vec<TaskRecord> = buckets
             .iter()
             .zip(answers)
-            .flat_map(|(bucket, answer)| pairs(answer).into_iter().filter_map(move |(k, v)| record(bucket * BUCKET + k.parse::<u32>().ok()?, &text(&v))))
+            .flat_map(|(bucket, answer)| {
+                pairs(answer)
+                    .into_iter()
+                    .filter_map(move |(k, v)| record(bucket * BUCKET + k.parse::<u32>().ok()?, &text(&v)))
+            })
             .filter(|r| r.task >= first && r.task < first + count)
             .collect();
         found.sort_by_key(|r| r.task);

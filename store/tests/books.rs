@@ -35,7 +35,13 @@ async fn leaving_with_claims_in_hand_gives_them_back() {
     open(&store, "j1", 1).await;
     join(&store, "w1", 1, "").await;
     let claim = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
-    let bye = Registration { worker: "w1".into(), lease_ms: 30_000, leave: true, held: vec![claim.fence], ..Registration::default() };
+    let bye = Registration {
+        worker: "w1".into(),
+        lease_ms: 30_000,
+        leave: true,
+        held: vec![claim.fence],
+        ..Registration::default()
+    };
     assert_eq!(store.resync(&bye).await.unwrap().forget, [claim.fence]);
     assert_eq!(store.snapshot("j1").await.unwrap().groups[0].ready, 1);
     finish(&store, "j1").await;
@@ -56,7 +62,14 @@ async fn the_last_of_many_that_a_predecessor_held_is_not_blamed() {
     held.extend(next(&store, "w1", vec![], vec![want(1)]).await.claims);
     let tasks: usize = held.iter().map(|c| c.ids.len()).sum();
     assert!(tasks > 100, "{tasks}");
-    let who = Registration { worker: "w2".into(), lease_ms: 30_000, slots: 2, about: "{}".into(), predecessor: Some("w1".into()), ..Registration::default() };
+    let who = Registration {
+        worker: "w2".into(),
+        lease_ms: 30_000,
+        slots: 2,
+        about: "{}".into(),
+        predecessor: Some("w1".into()),
+        ..Registration::default()
+    };
     store.resync(&who).await.unwrap();
     let records = store.records("j1", 0, 0, 300).await.unwrap();
     assert!(records.iter().all(|r| r.losses == 0), "{records:?}");
@@ -138,10 +151,17 @@ async fn resync_never_shortens_a_lease() {
     let claim = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
     let beat = Beat { worker: "w1".into(), lease_ms: 30_000, running: "{}".into(), held: vec![(claim.fence, 600_000)] };
     store.beat(&beat).await.unwrap();
-    let who = Registration { worker: "w1".into(), lease_ms: 30_000, slots: 1, held: vec![claim.fence], ..Registration::default() };
+    let who = Registration {
+        worker: "w1".into(),
+        lease_ms: 30_000,
+        slots: 1,
+        held: vec![claim.fence],
+        ..Registration::default()
+    };
     store.resync(&who).await.unwrap();
     let mut raw = redis.raw().await;
-    let until: i64 = redis::cmd("ZSCORE").arg("remuda:{test}:lease").arg(claim.fence).query_async(&mut raw).await.unwrap();
+    let until: i64 =
+        redis::cmd("ZSCORE").arg("remuda:{test}:lease").arg(claim.fence).query_async(&mut raw).await.unwrap();
     assert_eq!(until, START_MS + 30_000 + 60_000);
 }
 
@@ -150,7 +170,8 @@ async fn too_much_in_one_call_is_an_error_of_its_own() {
     let redis = PrivateRedis::start(&[]);
     let store = redis.store().await;
     join(&store, "w1", 1, "").await;
-    let call = NextCall { worker: "w1".into(), lease_ms: 30_000, wants: (0..65).map(want).collect(), ..NextCall::default() };
+    let call =
+        NextCall { worker: "w1".into(), lease_ms: 30_000, wants: (0..65).map(want).collect(), ..NextCall::default() };
     assert!(matches!(store.next(&call).await, Err(StoreError::Script { .. })));
 }
 
@@ -162,8 +183,10 @@ async fn who_got_less_than_there_was_is_told_to_come_again_at_once() {
     join(&store, "w1", 2, "").await;
     let first = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
     let held = next(&store, "w1", vec![result(&first, 0, Outcome::Passed)], vec![want(0), want(1)]).await.claims;
-    let mut results: Vec<TaskResult> =
-        held.iter().flat_map(|c| (0..u32::try_from(c.ids.len()).unwrap()).map(|i| result(c, c.first + i, Outcome::Passed))).collect();
+    let mut results: Vec<TaskResult> = held
+        .iter()
+        .flat_map(|c| (0..u32::try_from(c.ids.len()).unwrap()).map(|i| result(c, c.first + i, Outcome::Passed)))
+        .collect();
     results.push(results[0].clone());
     assert_eq!(results.len(), 200);
     let reply = next(&store, "w1", results, vec![want(0)]).await;

@@ -49,8 +49,19 @@ async fn restart(redis: &mut PrivateRedis) {
 }
 
 /// Calls `next` while `breaking` breaks something.
-async fn next_while(store: &Store, results: Vec<TaskResult>, breaking: impl Future<Output = ()>) -> remuda_store::NextReply {
-    let call = NextCall { worker: "w1".into(), nonce: uuid::Uuid::new_v4().to_string(), lease_ms: 30_000, results, wants: vec![want(0)], loaded: vec![] };
+async fn next_while(
+    store: &Store,
+    results: Vec<TaskResult>,
+    breaking: impl Future<Output = ()>,
+) -> remuda_store::NextReply {
+    let call = NextCall {
+        worker: "w1".into(),
+        nonce: uuid::Uuid::new_v4().to_string(),
+        lease_ms: 30_000,
+        results,
+        wants: vec![want(0)],
+        loaded: vec![],
+    };
     let (reply, ()) = tokio::join!(store.next(&call), breaking);
     reply.unwrap()
 }
@@ -68,7 +79,9 @@ async fn work_while(store: &Store, mut breaking: impl AsyncFnMut()) -> usize {
             return accepted;
         }
         for claim in &reply.claims {
-            results.extend((0..claim.ids.len()).map(|i| result(claim, claim.first + u32::try_from(i).unwrap(), Outcome::Passed)));
+            results.extend(
+                (0..claim.ids.len()).map(|i| result(claim, claim.first + u32::try_from(i).unwrap(), Outcome::Passed)),
+            );
         }
     }
 }
@@ -78,7 +91,10 @@ async fn killed_connections_lose_nothing() {
     let redis = PrivateRedis::start(&[]);
     let store = redis.store().await;
     one_job(&store, 60).await;
-    let accepted = work_while(&store, async || drop(command(&redis, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await)).await;
+    let accepted = work_while(&store, async || {
+        drop(command(&redis, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await)
+    })
+    .await;
     assert_eq!(accepted, 60);
     assert_eq!(passed(&store).await, ("passed".to_owned(), 60));
 }
@@ -91,9 +107,14 @@ async fn two_restarts_in_a_row_lose_nothing() {
     let mut last = store.snapshot("j1").await.unwrap().sequence;
     let mut results = Vec::new();
     for round in 0..2 {
-        let reply = next_while(&store, std::mem::take(&mut results), async { tokio::task::block_in_place(|| redis.kill_and_restart()) }).await;
+        let reply = next_while(&store, std::mem::take(&mut results), async {
+            tokio::task::block_in_place(|| redis.kill_and_restart())
+        })
+        .await;
         for claim in &reply.claims {
-            results.extend((0..claim.ids.len()).map(|i| result(claim, claim.first + u32::try_from(i).unwrap(), Outcome::Passed)));
+            results.extend(
+                (0..claim.ids.len()).map(|i| result(claim, claim.first + u32::try_from(i).unwrap(), Outcome::Passed)),
+            );
         }
         assert!(!results.is_empty(), "round {round}");
         // a claim of the second that the file may lack is stale, and its tasks are handed out again
@@ -144,7 +165,9 @@ async fn a_stopped_server_is_waited_for() {
     options.response = Duration::from_secs(1);
     let store = Store::connect(options).await.unwrap();
     one_job(&store, 5).await;
-    let signal = |name: &str| assert!(std::process::Command::new("kill").args([name, &redis.pid().to_string()]).status().unwrap().success());
+    let signal = |name: &str| {
+        assert!(std::process::Command::new("kill").args([name, &redis.pid().to_string()]).status().unwrap().success())
+    };
     signal("-STOP");
     let wake = async {
         tokio::time::sleep(Duration::from_secs(3)).await; // the pause itself is what is tested
@@ -160,7 +183,8 @@ async fn a_stopped_server_is_waited_for() {
 
 async fn work_while_from(store: &Store, reply: &remuda_store::NextReply) -> (String, u32) {
     let claim = &reply.claims[0];
-    let results = (0..claim.ids.len()).map(|i| result(claim, claim.first + u32::try_from(i).unwrap(), Outcome::Passed)).collect();
+    let results =
+        (0..claim.ids.len()).map(|i| result(claim, claim.first + u32::try_from(i).unwrap(), Outcome::Passed)).collect();
     next(store, "w1", results, vec![]).await;
     drain_all(store, "w1").await;
     passed(store).await
@@ -245,10 +269,16 @@ async fn something_else_at_the_address_is_told_apart() {
 async fn an_old_server_is_refused() {
     let old = impostor(|said| {
         let mut reply = Vec::new();
-        for word in said.split("\r\n").filter(|w| matches!(w.to_ascii_uppercase().as_str(), "CLIENT" | "INFO" | "HELLO" | "SELECT")) {
+        for word in said
+            .split("\r\n")
+            .filter(|w| matches!(w.to_ascii_uppercase().as_str(), "CLIENT" | "INFO" | "HELLO" | "SELECT"))
+        {
             let text = "redis_version:6.2.7\r\nrun_id:x\r\nmaxmemory_policy:noeviction\r\n";
             let ok = "+OK\r\n".to_owned();
-            reply.extend(if word.eq_ignore_ascii_case("INFO") { format!("${}\r\n{text}\r\n", text.len()) } else { ok }.into_bytes());
+            reply.extend(
+                if word.eq_ignore_ascii_case("INFO") { format!("${}\r\n{text}\r\n", text.len()) } else { ok }
+                    .into_bytes(),
+            );
         }
         reply
     })
@@ -283,7 +313,12 @@ async fn proxy(to: u16) -> Proxy {
     Proxy { url, silent }
 }
 
-async fn pump(from: &mut (impl AsyncReadExt + Unpin), mut to: impl AsyncWriteExt + Unpin, mine: Arc<AtomicBool>, silent: Arc<AtomicBool>) {
+async fn pump(
+    from: &mut (impl AsyncReadExt + Unpin),
+    mut to: impl AsyncWriteExt + Unpin,
+    mine: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
+) {
     let mut buffer = vec![0; 65536];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
         if silent.swap(false, Ordering::SeqCst) {
@@ -324,7 +359,8 @@ async fn the_bell_rings_also_after_a_restart() {
     for first in 1..3 {
         restart(&mut redis).await;
         let ids = vec![first.to_string()];
-        let ring = async { assert_eq!(store.add("j1", 0, 0, first, &ids, &run(first)).await.unwrap(), Added::New(first + 1)) };
+        let ring =
+            async { assert_eq!(store.add("j1", 0, 0, first, &ids, &run(first)).await.unwrap(), Added::New(first + 1)) };
         let wait = async {
             let mut tries = 0;
             while !bell.wait(Duration::from_secs(5)).await {

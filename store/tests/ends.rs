@@ -6,7 +6,9 @@ mod support;
 use remuda_protocol::event::{Event, Sequence};
 use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{GroupKind, GroupSpec};
-use remuda_store::{Added, Beat, Cancelled, Claim, Entry, Logged, NextCall, Renewal, Sealed, Store, TaskResult, Verdict};
+use remuda_store::{
+    Added, Beat, Cancelled, Claim, Entry, Logged, NextCall, Renewal, Sealed, Store, TaskResult, Verdict,
+};
 use support::{PrivateRedis, START_MS, fill, group, job, join, leave, next, result, want};
 
 async fn states(store: &Store, job: &str) -> (String, Vec<String>) {
@@ -42,7 +44,10 @@ async fn a_job_ends_once_however_its_groups_end_together() {
     let claim = claim_one(&store, "w1").await;
     next(&store, "w1", vec![result(&claim, 0, Outcome::Failed)], vec![]).await;
     let events = store.events_after("j1", Sequence::default()).await.unwrap();
-    let ends = events.iter().flat_map(|(_, b)| Event::parse_batch(b)).filter(|e| matches!(e, Event::Job { state, .. } if state == "failed"));
+    let ends = events
+        .iter()
+        .flat_map(|(_, b)| Event::parse_batch(b))
+        .filter(|e| matches!(e, Event::Job { state, .. } if state == "failed"));
     assert_eq!(ends.count(), 1);
 }
 
@@ -193,7 +198,14 @@ async fn a_chunk_whose_runs_do_not_cover_its_tasks_is_refused_before_anything_is
     store.open(&job("j1", vec![group("a", &[]), group("b", &[])]), "me", 0).await.unwrap();
     let ids = ["x".to_owned(), "y".to_owned()];
     let run = |lane, first, count| Entry { lane, first, count, us: -1, cost: -1, whole: false, more: false };
-    for runs in [vec![], vec![run(0, 0, 1)], vec![run(0, 0, 3)], vec![run(0, 0, 2), run(0, 1, 1)], vec![run(1, 0, 2)], vec![run(9, 0, 2)]] {
+    for runs in [
+        vec![],
+        vec![run(0, 0, 1)],
+        vec![run(0, 0, 3)],
+        vec![run(0, 0, 2), run(0, 1, 1)],
+        vec![run(1, 0, 2)],
+        vec![run(9, 0, 2)],
+    ] {
         store.add("j1", 0, 0, 0, &ids, &runs).await.unwrap_err();
     }
     assert_eq!(store.add("j1", 0, 0, 0, &ids, &[run(0, 0, 2)]).await.unwrap(), Added::New(2));

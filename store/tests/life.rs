@@ -41,7 +41,10 @@ async fn a_late_result_changes_nothing() {
     assert!(again.fence > claim.fence);
     assert_eq!(next(&store, "w1", vec![result(&claim, 0, Outcome::Passed)], vec![]).await.verdicts, [Verdict::Stale]);
     assert_eq!(next(&store, "w1", vec![result(&again, 0, Outcome::Passed)], vec![]).await.verdicts, [Verdict::Ok]);
-    assert_eq!(next(&store, "w1", vec![result(&again, 0, Outcome::Passed)], vec![]).await.verdicts, [Verdict::Duplicate]);
+    assert_eq!(
+        next(&store, "w1", vec![result(&again, 0, Outcome::Passed)], vec![]).await.verdicts,
+        [Verdict::Duplicate]
+    );
 }
 
 #[tokio::test]
@@ -51,7 +54,13 @@ async fn a_repeated_claim_returns_the_same_tasks() {
     store.open(&job("j1", vec![group("a", &[])]), "me", 60_000).await.unwrap();
     fill(&store, "j1", 0, 0, 10).await;
     join(&store, "w1", 1, "").await;
-    let call = NextCall { worker: "w1".into(), nonce: "n".into(), lease_ms: 30_000, wants: vec![want(0)], ..Default::default() };
+    let call = NextCall {
+        worker: "w1".into(),
+        nonce: "n".into(),
+        lease_ms: 30_000,
+        wants: vec![want(0)],
+        ..Default::default()
+    };
     let (one, two) = (store.next(&call).await.unwrap(), store.next(&call).await.unwrap());
     assert_eq!(one.claims, two.claims);
     assert_eq!(one.claims.len(), 1);
@@ -70,13 +79,18 @@ async fn a_gate_opens_when_what_it_needs_succeeded_and_skips_when_not() {
     join(&store, "w1", 4, "").await;
     let first = next(&store, "w1", vec![], (0..4).map(want).collect()).await.claims;
     assert!(first.iter().all(|c| c.group == 0), "only the open gate gives");
-    let passed = first.iter().flat_map(|c| (0..c.ids.len()).map(|i| result(c, c.first + i as u32, Outcome::Passed))).collect();
+    let passed =
+        first.iter().flat_map(|c| (0..c.ids.len()).map(|i| result(c, c.first + i as u32, Outcome::Passed))).collect();
     let second = next(&store, "w1", passed, (0..4).map(want).collect()).await.claims;
     assert!(!second.is_empty() && second.iter().all(|c| c.group == 1));
-    let failed = second.iter().flat_map(|c| (0..c.ids.len()).map(|i| result(c, c.first + i as u32, Outcome::Failed))).collect();
+    let failed =
+        second.iter().flat_map(|c| (0..c.ids.len()).map(|i| result(c, c.first + i as u32, Outcome::Failed))).collect();
     assert!(next(&store, "w1", failed, (0..4).map(want).collect()).await.claims.is_empty());
     let snapshot = store.snapshot("j1").await.unwrap();
-    assert_eq!(snapshot.groups.iter().map(|g| g.state.as_str()).collect::<Vec<_>>(), ["succeeded", "failed", "skipped"]);
+    assert_eq!(
+        snapshot.groups.iter().map(|g| g.state.as_str()).collect::<Vec<_>>(),
+        ["succeeded", "failed", "skipped"]
+    );
     assert_eq!((snapshot.state.as_str(), snapshot.groups[2].ended[5]), ("failed", 2));
 }
 

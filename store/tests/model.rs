@@ -33,7 +33,12 @@ use support::PrivateRedis;
 const STEPS: u32 = 90;
 
 /// Drops steps as long as the history still fails, within a bound.
-async fn shrink(redis: &PrivateRedis, scripts: &Arc<ScriptSet>, seed: u64, at: u32) -> (BTreeSet<u32>, Vec<String>, String) {
+async fn shrink(
+    redis: &PrivateRedis,
+    scripts: &Arc<ScriptSet>,
+    seed: u64,
+    at: u32,
+) -> (BTreeSet<u32>, Vec<String>, String) {
     let (mut skip, mut kept) = (BTreeSet::new(), None);
     for step in (0..at).rev() {
         let mut fewer = skip.clone();
@@ -60,7 +65,11 @@ async fn soak(seed: u64, calls: u64) -> (u64, u64) {
             let (skip, trace, shorter) = shrink(&redis, &scripts, this, step).await;
             let (trace, shorter) = if skip.is_empty() { (outcome.trace, why.clone()) } else { (trace, shorter) };
             let tail = &trace[trace.len().saturating_sub(100)..];
-            panic!("seed {this}, step {step}: {why}\n\nshrunk to {} calls: {shorter}\n{}", trace.len(), tail.join("\n"));
+            panic!(
+                "seed {this}, step {step}: {why}\n\nshrunk to {} calls: {shorter}\n{}",
+                trace.len(),
+                tail.join("\n")
+            );
         }
         made += outcome.calls;
         histories += 1;

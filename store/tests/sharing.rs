@@ -108,7 +108,12 @@ async fn an_idle_worker_takes_a_suspect_that_another_empties_itself_for() {
         for _ in 0..12 {
             now += 4000;
             redis.set_clock(now).await;
-            let beat = remuda_store::Beat { worker: "w1".into(), lease_ms: 30_000, running: "{}".into(), held: vec![(busy.fence, 0)] };
+            let beat = remuda_store::Beat {
+                worker: "w1".into(),
+                lease_ms: 30_000,
+                running: "{}".into(),
+                held: vec![(busy.fence, 0)],
+            };
             store.beat(&beat).await.unwrap();
         }
     }
@@ -129,11 +134,21 @@ async fn what_comes_back_joins_its_run_in_order() {
     assert_eq!(store.seal("j1", 0, 0, 10).await.unwrap(), Sealed::New);
     join(&store, "w1", 1, "").await;
     let claim = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
-    assert_eq!((claim.first, claim.ids.len()), (0, 5), "half of what is ready: the rest of the run stays with this slot");
+    assert_eq!(
+        (claim.first, claim.ids.len()),
+        (0, 5),
+        "half of what is ready: the rest of the run stays with this slot"
+    );
     let back = (0..5).map(|t| TaskResult { outcome: None, ..result(&claim, t, Outcome::Passed) }).collect();
     next(&store, "w1", back, vec![]).await;
     support::leave(&store, "w1").await;
-    let queue: Vec<String> = redis::cmd("LRANGE").arg("remuda:{test}:q:j1:0").arg(0).arg(-1).query_async(&mut redis.raw().await).await.unwrap();
+    let queue: Vec<String> = redis::cmd("LRANGE")
+        .arg("remuda:{test}:q:j1:0")
+        .arg(0)
+        .arg(-1)
+        .query_async(&mut redis.raw().await)
+        .await
+        .unwrap();
     let heads: Vec<&str> = queue.iter().map(|e| &e[..4]).collect();
     assert_eq!(heads, ["0,6,", "6,4,"], "{queue:?}");
     assert!(queue.iter().all(|e| e.ends_with(",n")));
@@ -166,7 +181,9 @@ async fn short_runs_that_follow_each_other_are_claimed_together() {
     let store = redis.store().await;
     store.open(&job("j1", vec![group("a", &[])]), "me", 0).await.unwrap();
     let ids: Vec<String> = (0..40).map(|i| i.to_string()).collect();
-    let runs: Vec<Entry> = (0..40).map(|first| Entry { lane: 0, first, count: 1, us: 1000, cost: -1, whole: false, more: false }).collect();
+    let runs: Vec<Entry> = (0..40)
+        .map(|first| Entry { lane: 0, first, count: 1, us: 1000, cost: -1, whole: false, more: false })
+        .collect();
     store.add("j1", 0, 0, 0, &ids, &runs).await.unwrap();
     store.seal("j1", 0, 0, 40).await.unwrap();
     join(&store, "w1", 1, "").await;

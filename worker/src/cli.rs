@@ -6,7 +6,11 @@ use clap::Parser;
 
 /// Runs tasks of a farm on this machine, for as long as it lives.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "remuda-worker", version, after_help = "Example: remuda-worker --redis redis://lab:6379 --slots auto --label gpu")]
+#[command(
+    name = "remuda-worker",
+    version,
+    after_help = "Example: remuda-worker --redis redis://lab:6379 --slots auto --label gpu"
+)]
 pub struct Arguments {
     /// Redis of the farm: redis://, rediss:// or unix://
     #[arg(long, env = "REMUDA_REDIS_URL", hide_env_values = true, value_name = "URL")]

@@ -68,7 +68,9 @@ fn variable(name: &str) -> String {
 
 /// Submitter, project and slot, joined by what cannot occur in the parts.
 fn database_prefix(at: &Place<'_>) -> String {
-    let part = |s: &str| -> String { s.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect::<String>() };
+    let part = |s: &str| -> String {
+        s.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect::<String>()
+    };
     let squeeze = |s: String| s.split('_').filter(|p| !p.is_empty()).collect::<Vec<_>>().join("_");
     format!("{}__{}__{}", squeeze(part(at.owner.0)), squeeze(part(at.owner.1)), at.place)
 }
@@ -96,7 +98,16 @@ mod tests {
 
     #[test]
     fn a_prefix_tells_slot_eleven_of_one_from_slot_one_of_another() {
-        let at = |project: &'static str, place| Place { job: "j", task: 0, attempt: 1, worker: "w", place, slots: 2, locks: &[], owner: ("me@host", project) };
+        let at = |project: &'static str, place| Place {
+            job: "j",
+            task: 0,
+            attempt: 1,
+            worker: "w",
+            place,
+            slots: 2,
+            locks: &[],
+            owner: ("me@host", project),
+        };
         assert_eq!(database_prefix(&at("node1", 1)), "me_host__node1__1");
         assert_ne!(database_prefix(&at("node1", 11)), database_prefix(&at("node11", 1)));
     }

@@ -67,7 +67,12 @@ impl Heart {
     ///
     /// # Errors
     /// No thread is to be had.
-    pub fn start(settings: &Settings, store: &Store, deadlines: Deadlines, pulses: mpsc::UnboundedSender<Pulse>) -> std::io::Result<Self> {
+    pub fn start(
+        settings: &Settings,
+        store: &Store,
+        deadlines: Deadlines,
+        pulses: mpsc::UnboundedSender<Pulse>,
+    ) -> std::io::Result<Self> {
         let heart = Self { shared: Arc::default(), now: Arc::new(Notify::new()) };
         let mine = heart.clone();
         let (settings, store) = (settings.clone(), store.clone());
@@ -118,7 +123,13 @@ impl Heart {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn beat_on(&self, settings: &Settings, store: &Store, deadlines: &Deadlines, pulses: &mpsc::UnboundedSender<Pulse>) {
+    async fn beat_on(
+        &self,
+        settings: &Settings,
+        store: &Store,
+        deadlines: &Deadlines,
+        pulses: &mpsc::UnboundedSender<Pulse>,
+    ) {
         let every = (settings.lease / 6).min(BEAT);
         let store = loop {
             // the connection belongs to this thread's runtime
@@ -169,7 +180,14 @@ fn age(held: &Held, now: u64) -> u64 {
     if held.started_ms == 0 { 0 } else { now.saturating_sub(held.started_ms) }
 }
 
-fn answered(reply: &BeatReply, held: &[(u64, Held)], kept: &[usize], sent_ms: u64, settings: &Settings, deadlines: &Deadlines) -> Pulse {
+fn answered(
+    reply: &BeatReply,
+    held: &[(u64, Held)],
+    kept: &[usize],
+    sent_ms: u64,
+    settings: &Settings,
+    deadlines: &Deadlines,
+) -> Pulse {
     let base = sent_ms + settings.lease_ms() - settings.margin_ms();
     let mut deadline: HashMap<usize, u64> = kept.iter().map(|keeper| (*keeper, base)).collect();
     let mut stop = Vec::new();

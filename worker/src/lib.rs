@@ -1,9 +1,10 @@
 //! The worker: a daemon that claims tasks, beats, runs them through adapters and reports.
 //!
 //! `daemon` decides (one loop, one inbox), `heartbeat` renews leases from its own thread and connection, `warden`
-//! supervises processes, `loader` speaks with warm runners, `adapter` knows frameworks (pure). Only `remuda-store`
+//! supervises processes, `loader` speaks with warm runners, `abq` bridges to foreign ones, `adapter` knows frameworks (pure). Only `remuda-store`
 //! talks to Redis; nothing here knows about the coordinator.
 
+pub mod abq;
 pub mod adapter;
 pub mod cli;
 pub mod daemon;

@@ -45,7 +45,8 @@ impl Settings {
     /// # Errors
     /// [`WorkerError::Setting`] names what is wrong.
     pub fn new(args: Arguments) -> Result<Self, WorkerError> {
-        let host = nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |h| h.to_string_lossy().into_owned());
+        let host =
+            nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |h| h.to_string_lossy().into_owned());
         let state = match (args.embedded, args.state) {
             (true, _) => None,
             (false, Some(folder)) => Some(folder),
@@ -92,7 +93,9 @@ fn parse_slots(text: &str) -> Result<u32, WorkerError> {
 fn check_labels(labels: &[String]) -> Result<String, WorkerError> {
     let fine = |l: &&String| l.is_empty() || !l.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     match labels.iter().find(fine) {
-        Some(bad) => Err(WorkerError::Setting(format!("--label is `{bad}`; expected letters, digits, `-`, `_` and `.`; repeat --label for several"))),
+        Some(bad) => Err(WorkerError::Setting(format!(
+            "--label is `{bad}`; expected letters, digits, `-`, `_` and `.`; repeat --label for several"
+        ))),
         None => Ok(canonical_labels(labels)),
     }
 }

@@ -44,7 +44,8 @@ pub fn take(folder: &Path, worker: &str) -> Result<StateLock, WorkerError> {
     std::fs::create_dir_all(folder).map_err(machine)?;
     for n in 0..MOST_DAEMONS {
         let path = folder.join(format!("worker-{n}"));
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(machine)?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(machine)?;
         let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
         let mut before = String::new();
         file.read_to_string(&mut before).map_err(machine)?;

@@ -10,9 +10,10 @@ use remuda_worker::warden::{Keeper, KeeperEvent, Options, Unit, Warden, WardenEv
 
 use crate::cli::{Global, Worker};
 
-/// Becomes the warden of a worker, if this process was started as one. Must come before anything else.
+/// Becomes the warden of a worker or a bridge to an ABQ adapter, if this process was started as one. Must come before anything else.
 pub fn run_if_warden() {
     remuda_worker::warden::run_if_warden();
+    remuda_worker::abq::run_if_bridge();
 }
 
 /// Runs the daemon until it has drained.

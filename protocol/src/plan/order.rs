@@ -33,10 +33,18 @@ pub type SetupCosts = HashMap<String, u64>;
 pub enum Keep {
     /// Cut where it gains.
     Free,
+    /// Cut where it gains, but never out of order: for runners that cannot go back.
+    Order,
     /// Never inside a scope.
     Scope,
     /// Never inside a file.
     File,
+}
+
+impl Keep {
+    fn whole(self) -> bool {
+        matches!(self, Self::Scope | Self::File)
+    }
 }
 
 /// A stretch of the new order that is handed out together.
@@ -77,13 +85,20 @@ pub fn plan(tests: &[Known<'_>], costs: &SetupCosts, slots: usize, keep: Keep) -
     for members in stretches(tests, keep) {
         cut(members, tests, &times, costs, share, keep, &mut drafts);
     }
-    // slowest first; the sort is stable, so that equals (and the unknown) keep collection order
-    drafts.sort_by_key(|d| std::cmp::Reverse(d.us.map_or(0, |us| us + d.cost.unwrap_or(0))));
+    if keep != Keep::Order {
+        // slowest first; the sort is stable, so that equals (and the unknown) keep collection order
+        drafts.sort_by_key(|d| std::cmp::Reverse(d.us.map_or(0, |us| us + d.cost.unwrap_or(0))));
+    }
     let mut plan = Plan::default();
     for draft in drafts {
         let us = draft.us.map_or(-1, |us| i64::try_from(us + draft.cost.unwrap_or(0)).unwrap_or(i64::MAX));
         let cost = draft.cost.map_or(-1, |c| i64::try_from(c).unwrap_or(i64::MAX));
-        plan.runs.push(Run { count: u32::try_from(draft.members.len()).unwrap_or(u32::MAX), us, cost, whole: keep != Keep::Free });
+        plan.runs.push(Run {
+            count: u32::try_from(draft.members.len()).unwrap_or(u32::MAX),
+            us,
+            cost,
+            whole: keep.whole(),
+        });
         plan.order.extend(draft.members);
     }
     plan
@@ -114,7 +129,7 @@ fn stretches(tests: &[Known<'_>], keep: Keep) -> Vec<Vec<u32>> {
         let position = u32::try_from(i).unwrap_or(u32::MAX);
         let this = name(test);
         // what must stay whole is gathered even where the framework's order has parted it
-        if last.as_ref() == Some(&this) || (keep != Keep::Free && at.contains_key(&this)) {
+        if last.as_ref() == Some(&this) || (keep.whole() && at.contains_key(&this)) {
             found[at[&this]].push(position);
         } else {
             at.insert(this.clone(), found.len());
@@ -135,12 +150,20 @@ fn setup_cost(members: &[u32], tests: &[Known<'_>], costs: &SetupCosts) -> Optio
 }
 
 /// Cuts one stretch where the gain exceeds the repeated set-up; long tests stand alone.
-fn cut(members: Vec<u32>, tests: &[Known<'_>], times: &[Option<u64>], costs: &SetupCosts, share: u64, keep: Keep, out: &mut Vec<Draft>) {
+fn cut(
+    members: Vec<u32>,
+    tests: &[Known<'_>],
+    times: &[Option<u64>],
+    costs: &SetupCosts,
+    share: u64,
+    keep: Keep,
+    out: &mut Vec<Draft>,
+) {
     let cost = setup_cost(&members, tests, costs);
     let sum = |m: &[u32]| m.iter().map(|&i| times[i as usize]).sum::<Option<u64>>();
     let known = sum(&members);
-    if keep != Keep::Free || known.is_none() {
-        for part in members.chunks(if keep == Keep::Free { MAX_RUN } else { usize::MAX }) {
+    if keep.whole() || known.is_none() {
+        for part in members.chunks(if keep.whole() { usize::MAX } else { MAX_RUN }) {
             out.push(Draft { members: part.to_vec(), us: sum(part), cost });
         }
         return;
@@ -150,6 +173,9 @@ fn cut(members: Vec<u32>, tests: &[Known<'_>], times: &[Option<u64>], costs: &Se
     for member in members {
         let us = times[member as usize].unwrap_or(0);
         if us >= target {
+            if keep == Keep::Order && !part.is_empty() {
+                out.push(Draft { members: std::mem::take(&mut part), us: Some(std::mem::take(&mut part_us)), cost });
+            }
             out.push(Draft { members: vec![member], us: Some(us), cost });
             continue;
         }
@@ -187,6 +213,20 @@ mod tests {
         let plan = plan(&tests, &SetupCosts::new(), 2, Keep::Free);
         assert_eq!(plan.order[0], 100);
         covers_all(&plan, 101);
+    }
+
+    #[test]
+    fn collection_order_is_kept_where_it_must_be() {
+        let tests = [
+            known("a", Some(1_000)),
+            known("a", Some(4_000_000)),
+            known("a", None),
+            known("b", Some(9_000_000)),
+            known("a", None),
+        ];
+        let plan = plan(&tests, &SetupCosts::new(), 2, Keep::Order);
+        assert_eq!(plan.order, [0, 1, 2, 3, 4]);
+        assert!(plan.runs.len() > 1 && plan.runs.iter().all(|r| !r.whole));
     }
 
     #[test]

@@ -11,12 +11,12 @@ use remuda_protocol::spec::{GroupKind, JobSpec};
 pub type Check<T = ()> = Result<T, String>;
 
 macro_rules! ensure {
-    ($condition:expr, $($words:tt)+) => {
+    ($condition:expr, $($words:tt)+) => {{
         let holds: bool = $condition;
         if !holds {
             return Err(format!($($words)+));
         }
-    };
+    }};
 }
 pub(crate) use ensure;
 
@@ -161,8 +161,12 @@ impl Book {
     /// The batches of one step, in order.
     pub fn apply(&mut self, job: &str, batches: &[(Sequence, String)], allowed: &Allowed) -> Check {
         for (sequence, batch) in batches {
-            let known = &mut self.jobs.get_mut(job).ok_or_else(|| format!("events of {job}, which nobody opened"))?.sequence;
-            ensure!(sequence.n == known.n + 1 && sequence.epoch >= known.epoch, "{job}: batch {sequence} after {known}");
+            let known =
+                &mut self.jobs.get_mut(job).ok_or_else(|| format!("events of {job}, which nobody opened"))?.sequence;
+            ensure!(
+                sequence.n == known.n + 1 && sequence.epoch >= known.epoch,
+                "{job}: batch {sequence} after {known}"
+            );
             *known = *sequence;
             let mut tried = None;
             for line in batch.lines() {
@@ -193,13 +197,16 @@ impl Book {
             Event::Ended { group, task, outcome, fence, .. } => self.ended(j, *group, *task, *outcome, *fence, allowed),
             Event::Tried { group, task, outcome, fence, .. } => {
                 ensure!(allowed.results.get(&(*fence, *task)) == Some(&Some(*outcome)), "no such result was sent");
-                let state = self.step(j, *group, *task, *fence, TaskEvent::Finish { fence: *fence, outcome: *outcome })?;
+                let state =
+                    self.step(j, *group, *task, *fence, TaskEvent::Finish { fence: *fence, outcome: *outcome })?;
                 ensure!(state == TaskState::Ready, "it should have become {state:?}");
                 ensure!(self.accepted.insert((*fence, *task)), "accepted twice");
                 *tried = Some((*group, *task));
                 Ok(())
             }
-            Event::Requeued { group, task, why, fence } => self.requeued(j, *group, *task, *why, *fence, allowed, tried),
+            Event::Requeued { group, task, why, fence } => {
+                self.requeued(j, *group, *task, *why, *fence, allowed, tried)
+            }
             Event::Group { group, state, reason } => self.group(j, *group as usize, state, reason, allowed),
             Event::Job { state, reason } => self.job(j, state, reason, allowed),
         }
@@ -231,7 +238,8 @@ impl Book {
             let task_mut = group.tasks.get_mut(task as usize).ok_or("no such task")?;
             let suspect = task_mut.company > 0 || task_mut.fails > 0 || task_mut.losses > 0;
             ensure!(!suspect || claim.count == 1, "task {task} must be claimed singly");
-            *task_mut = task_mut.step(TaskEvent::Claim { fence }, budgets, false).map_err(|e| format!("task {task}: {e}"))?;
+            *task_mut =
+                task_mut.step(TaskEvent::Claim { fence }, budgets, false).map_err(|e| format!("task {task}: {e}"))?;
             let (claims, yields) = &mut group.claims[task as usize];
             *claims += 1;
             let spent = task_mut.fails + task_mut.losses + task_mut.company + *yields + 1;
@@ -244,7 +252,10 @@ impl Book {
     /// Takes the table's step for one task; the claim must be its own.
     fn step(&mut self, j: &str, g: u32, task: u32, fence: u64, event: TaskEvent) -> Check<TaskState> {
         let claim = self.claims.get(&fence).ok_or("no such claim")?;
-        ensure!(claim.job == j && claim.group == g && (claim.first..claim.first + claim.count).contains(&task), "another's claim");
+        ensure!(
+            claim.job == j && claim.group == g && (claim.first..claim.first + claim.count).contains(&task),
+            "another's claim"
+        );
         let cancelled = claim.cancelled;
         let job = self.jobs.get_mut(j).unwrap();
         let closing = !job.live() || job.groups[g as usize].state == GroupState::Closing || cancelled;
@@ -289,7 +300,16 @@ impl Book {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn requeued(&mut self, j: &str, g: u32, task: u32, why: Requeue, fence: u64, allowed: &Allowed, tried: &mut Option<(u32, u32)>) -> Check {
+    fn requeued(
+        &mut self,
+        j: &str,
+        g: u32,
+        task: u32,
+        why: Requeue,
+        fence: u64,
+        allowed: &Allowed,
+        tried: &mut Option<(u32, u32)>,
+    ) -> Check {
         let event = match why {
             Requeue::Retry => {
                 ensure!(tried.take() == Some((g, task)), "nothing failed");
@@ -301,7 +321,9 @@ impl Book {
                 self.jobs.get_mut(j).unwrap().groups[g as usize].claims[task as usize].1 += 1;
                 TaskEvent::Yield { fence }
             }
-            Requeue::Lost => TaskEvent::Lose { fence, held: *allowed.lost.get(&fence).ok_or("its lease had not ended")? },
+            Requeue::Lost => {
+                TaskEvent::Lose { fence, held: *allowed.lost.get(&fence).ok_or("its lease had not ended")? }
+            }
         };
         let state = self.step(j, g, task, fence, event)?;
         ensure!(state == TaskState::Ready, "it should have become {state:?}");
@@ -324,14 +346,20 @@ impl Book {
         let opens = group.state == GroupState::Waiting && to.gate_open();
         group.state = to;
         if opens {
-            group.tasks.iter_mut().for_each(|t| *t = t.step(TaskEvent::Open, Budgets { retries: 0, max_losses: 0 }, false).unwrap());
+            group
+                .tasks
+                .iter_mut()
+                .for_each(|t| *t = t.step(TaskEvent::Open, Budgets { retries: 0, max_losses: 0 }, false).unwrap());
         }
-        let all_well = group.tasks.iter().all(|t| matches!(t.state, TaskState::Ended(Outcome::Passed | Outcome::Skipped)));
+        let all_well =
+            group.tasks.iter().all(|t| matches!(t.state, TaskState::Ended(Outcome::Passed | Outcome::Skipped)));
         let collect_failed = reason.starts_with("collection ");
         match to {
             GroupState::Succeeded => ensure!(all_well && group.sealed && needs_met, "not all went well"),
             GroupState::Failed => ensure!(group.bad() > 0 || collect_failed, "nothing failed"),
-            GroupState::Skipped => ensure!(!needs_met || collector == Some(GroupState::Skipped), "what it needs succeeded"),
+            GroupState::Skipped => {
+                ensure!(!needs_met || collector == Some(GroupState::Skipped), "what it needs succeeded")
+            }
             _ => {}
         }
         ensure!(!collect_failed || collector.is_some_and(GroupState::is_over), "its collector has not ended");
@@ -355,7 +383,10 @@ impl Book {
         ensure!(job.state.may_become(to), "from {:?}", job.state);
         if to == JobState::Closing {
             let failures = job.spec.max_failures > 0 && job.failures >= job.spec.max_failures && reason == "failures";
-            ensure!(failures || allowed.closing.get(j).is_some_and(|why| why.iter().any(|w| w == reason)), "for no reason");
+            ensure!(
+                failures || allowed.closing.get(j).is_some_and(|why| why.iter().any(|w| w == reason)),
+                "for no reason"
+            );
             job.reason = reason.to_owned();
         }
         if to.is_over() {

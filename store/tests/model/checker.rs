@@ -61,15 +61,33 @@ fn check_job(farm: &Farm, j: &str, job: &Job) -> Check {
     let state = remuda_protocol::lifecycle::JobState::from_word(word(hash, "state"));
     ensure!(state == Some(job.state), "state {state:?}, not {:?}", job.state);
     ensure!(word(hash, "cancel") == job.reason, "reason `{}`, not `{}`", word(hash, "cancel"), job.reason);
-    ensure!(number(hash, "failures") == i64::from(job.failures), "failures {}, not {}", number(hash, "failures"), job.failures);
+    ensure!(
+        number(hash, "failures") == i64::from(job.failures),
+        "failures {}, not {}",
+        number(hash, "failures"),
+        job.failures
+    );
     ensure!((number(hash, "sealed") == 1) == job.sealed, "sealed {}", number(hash, "sealed"));
     let open = job.groups.iter().filter(|g| !g.state.is_over()).count();
     ensure!(number(hash, "open_groups") == open as i64, "open_groups {}, not {open}", number(hash, "open_groups"));
-    ensure!(number(hash, "seq").unsigned_abs() == job.sequence.n, "seq {}, events up to {}", number(hash, "seq"), job.sequence.n);
-    ensure!(number(hash, "det_bytes").unsigned_abs() == job.detail_bytes, "det_bytes {}, not {}", number(hash, "det_bytes"), job.detail_bytes);
+    ensure!(
+        number(hash, "seq").unsigned_abs() == job.sequence.n,
+        "seq {}, events up to {}",
+        number(hash, "seq"),
+        job.sequence.n
+    );
+    ensure!(
+        number(hash, "det_bytes").unsigned_abs() == job.detail_bytes,
+        "det_bytes {}, not {}",
+        number(hash, "det_bytes"),
+        job.detail_bytes
+    );
     let over = job.state.is_over();
     ensure!(farm.score("retire", j).is_some() == over, "in `retire`: {}", !over);
-    ensure!(!over || farm.score("owners", j).is_none() && farm.score("deadlines", j).is_none(), "over, and still has deadlines");
+    ensure!(
+        !over || farm.score("owners", j).is_none() && farm.score("deadlines", j).is_none(),
+        "over, and still has deadlines"
+    );
     ensure!(!over || open == 0, "over, with open groups");
     Ok(())
 }
@@ -96,10 +114,18 @@ fn check_group(farm: &Farm, j: &str, job: &Job, g: usize) -> Check {
         ("flaky", group.flaky),
     ];
     for (field, expected) in counts {
-        ensure!(number(hash, field) == i64::from(expected), "{field} is {}, a recount says {expected}", number(hash, field));
+        ensure!(
+            number(hash, field) == i64::from(expected),
+            "{field} is {}, a recount says {expected}",
+            number(hash, field)
+        );
     }
     if group.state == GroupState::Waiting {
-        let missing = job.spec.groups[g].needs.iter().map(|n| job.groups[*n as usize].state).filter(|s| *s != GroupState::Succeeded);
+        let missing = job.spec.groups[g]
+            .needs
+            .iter()
+            .map(|n| job.groups[*n as usize].state)
+            .filter(|s| *s != GroupState::Succeeded);
         let states: Vec<_> = missing.collect();
         ensure!(number(hash, "needs") == states.len() as i64, "needs {}, not {}", number(hash, "needs"), states.len());
         ensure!(!states.iter().any(|s| s.is_over()), "waits for what has ended: {states:?}");
@@ -116,11 +142,15 @@ fn check_group(farm: &Farm, j: &str, job: &Job, g: usize) -> Check {
             (None, false) => TaskState::Ready,
         };
         // what was dropped with its lane keeps the record of its last attempt
-        let dropped = state == TaskState::Ready && matches!(task.state, TaskState::Ended(Outcome::Cancelled | Outcome::Skipped));
+        let dropped =
+            state == TaskState::Ready && matches!(task.state, TaskState::Ended(Outcome::Cancelled | Outcome::Skipped));
         ensure!(dropped || state == task.state, "task {t}: record {r:?}, book {task:?}");
         let same = (r.fence, r.fails, r.losses, r.company) == (task.fence, task.fails, task.losses, task.company);
         ensure!(same, "task {t}: record {r:?}, book {task:?}");
-        ensure!(task.fails <= job.spec.groups[g].retries + 1 && task.losses <= job.spec.groups[g].max_losses + 1, "task {t}: {task:?} (I11)");
+        ensure!(
+            task.fails <= job.spec.groups[g].retries + 1 && task.losses <= job.spec.groups[g].max_losses + 1,
+            "task {t}: {task:?} (I11)"
+        );
     }
     Ok(())
 }
@@ -136,40 +166,76 @@ fn check_covered(farm: &Farm, j: &str, job: &Job, g: usize) -> Check {
         for (owner, _) in rests.clone() {
             let (worker, slot) = owner.split_once(':').ok_or("a rest of nobody")?;
             let at = farm.slots.get(worker).and_then(|s| s.get(slot));
-            ensure!(at.is_some_and(|(sj, _, sl)| sj == j && sl == lane), "the rest of {owner} in lane {lane}, whose slot is {at:?}");
+            ensure!(
+                at.is_some_and(|(sj, _, sl)| sj == j && sl == lane),
+                "the rest of {owner} in lane {lane}, whose slot is {at:?}"
+            );
         }
         let alone = farm.alone.get(&key).into_iter().flatten();
         let entries = queue.chain(rests.map(|(_, e)| e)).flat_map(|e| e.tasks().map(|t| (t, false)));
         for (task, alone) in entries.chain(alone.map(|t| (*t, true))) {
-            let found = group.tasks.get(task as usize).ok_or_else(|| format!("lane {lane} holds task {task}, which does not exist"))?;
+            let found = group
+                .tasks
+                .get(task as usize)
+                .ok_or_else(|| format!("lane {lane} holds task {task}, which does not exist"))?;
             let ready = matches!(found.state, TaskState::Ready | TaskState::Blocked);
             ensure!(ready, "task {task} is {:?} and in lane {lane}", found.state);
             ensure!(found.must_be_alone() == alone, "task {task} is in `alone`: {alone}: {found:?}");
             ensure!(group.lanes[task as usize] == *lane, "task {task} is in lane {lane}, not in its own");
             ensure!(covered.insert(task, *lane).is_none(), "task {task} is in two entries");
         }
-        ensure!(!farm.alone_by.contains_key(&key) || farm.alone.contains_key(&key), "lane {lane}: somebody empties itself for nothing");
+        ensure!(
+            !farm.alone_by.contains_key(&key) || farm.alone.contains_key(&key),
+            "lane {lane}: somebody empties itself for nothing"
+        );
     }
     ensure!(covered.len() == group.ready() as usize, "{} tasks in lanes, {} ready", covered.len(), group.ready());
     Ok(())
 }
 
 fn check_claims(farm: &Farm, book: &Book) -> Check {
-    ensure!(farm.claims.keys().eq(book.claims.keys()), "claims {:?}, not {:?} (I2)", farm.claims.keys(), book.claims.keys());
+    ensure!(
+        farm.claims.keys().eq(book.claims.keys()),
+        "claims {:?}, not {:?} (I2)",
+        farm.claims.keys(),
+        book.claims.keys()
+    );
     let mut slots: BTreeMap<(&str, &str), (i64, &str, &str)> = BTreeMap::new();
     let mut held: BTreeMap<&str, (i64, i64, bool)> = BTreeMap::new();
     for (fence, hash) in &farm.claims {
         let claim = &book.claims[fence];
         let at = |f| word(hash, f);
-        let found = (at("worker"), number(hash, "slot"), at("j"), number(hash, "g"), number(hash, "first"), number(hash, "count"));
-        let told = (claim.worker.as_str(), i64::from(claim.slot), claim.job.as_str(), i64::from(claim.group), i64::from(claim.first), i64::from(claim.count));
+        let found = (
+            at("worker"),
+            number(hash, "slot"),
+            at("j"),
+            number(hash, "g"),
+            number(hash, "first"),
+            number(hash, "count"),
+        );
+        let told = (
+            claim.worker.as_str(),
+            i64::from(claim.slot),
+            claim.job.as_str(),
+            i64::from(claim.group),
+            i64::from(claim.first),
+            i64::from(claim.count),
+        );
         let same = found == told;
         ensure!(same, "claim {fence} is {hash:?}, the book says {claim:?}");
         ensure!((number(hash, "cancel") == 1) == claim.cancelled, "claim {fence}: cancel {}", number(hash, "cancel"));
         let left = i64::from(book.left(*fence));
-        ensure!(number(hash, "left") == left && left > 0, "claim {fence}: left {}, {left} records run (I2)", number(hash, "left"));
+        ensure!(
+            number(hash, "left") == left && left > 0,
+            "claim {fence}: left {}, {left} records run (I2)",
+            number(hash, "left")
+        );
         ensure!(farm.score("lease", &fence.to_string()).is_some(), "claim {fence} has no lease");
-        ensure!(farm.held.get(at("worker")).is_some_and(|h| h.contains(fence)), "claim {fence} is not held by {}", at("worker"));
+        ensure!(
+            farm.held.get(at("worker")).is_some_and(|h| h.contains(fence)),
+            "claim {fence} is not held by {}",
+            at("worker")
+        );
         ensure!(*fence <= farm.meta_number("fence").unsigned_abs(), "claim {fence} above meta (I5)");
         let slot = slots.entry((at("worker"), at("slot"))).or_insert((0, at("j"), at("lane")));
         slot.0 += 1;
@@ -177,9 +243,17 @@ fn check_claims(farm: &Farm, book: &Book) -> Check {
         let sum = held.entry(at("worker")).or_default();
         *sum = (sum.0 + left, sum.1 + 1, sum.2 || number(hash, "alone") == 1);
         let place = farm.places.get(at("j")).map(|p| number(p, &format!("{}:{}", at("worker"), at("slot"))));
-        ensure!(place == Some(number(hash, "place")), "claim {fence}: place {}, the book of places says {place:?}", at("place"));
+        ensure!(
+            place == Some(number(hash, "place")),
+            "claim {fence}: place {}, the book of places says {place:?}",
+            at("place")
+        );
         let task = &book.jobs[&claim.job].groups[claim.group as usize].tasks[claim.first as usize];
-        ensure!((number(hash, "alone") == 1) == task.must_be_alone(), "claim {fence}: alone {}, task {task:?}", at("alone"));
+        ensure!(
+            (number(hash, "alone") == 1) == task.must_be_alone(),
+            "claim {fence}: alone {}, task {task:?}",
+            at("alone")
+        );
     }
     ensure!(farm.zset("lease").count() == farm.claims.len(), "leases without claims");
     ensure!(farm.held.values().map(BTreeSet::len).sum::<usize>() == farm.claims.len(), "held claims that are none");
@@ -190,14 +264,20 @@ fn check_claims(farm: &Farm, book: &Book) -> Check {
         ensure!((number(hash, "alone") != 0) == *alone, "{worker}: alone {}", number(hash, "alone"));
     }
     for (worker, hash) in farm.workers.iter().filter(|(w, _)| !held.contains_key(w.as_str())) {
-        ensure!(number(hash, "held") == 0 && number(hash, "alone") == 0, "{worker} holds nothing, its book says {hash:?}");
+        ensure!(
+            number(hash, "held") == 0 && number(hash, "alone") == 0,
+            "{worker} holds nothing, its book says {hash:?}"
+        );
     }
     for (worker, list) in &farm.slots {
         ensure!(farm.workers.contains_key(worker), "slots of {worker}, which has gone");
         for (slot, (j, n, l)) in list {
             let (count, job, lane) = slots.remove(&(worker.as_str(), slot.as_str())).unwrap_or((0, j, ""));
             ensure!(*n == count, "{worker} slot {slot}: {n} claims, a recount says {count}");
-            ensure!(count == 0 || (job == j && lane == l.to_string()), "{worker} slot {slot} is in {j} lane {l}, its claims in {job} {lane}");
+            ensure!(
+                count == 0 || (job == j && lane == l.to_string()),
+                "{worker} slot {slot} is in {j} lane {l}, its claims in {job} {lane}"
+            );
         }
     }
     ensure!(slots.is_empty(), "claims of unknown slots: {slots:?}");
@@ -250,7 +330,11 @@ fn check_pools(farm: &Farm, book: &Book) -> Check {
     }
     for (pool, (n, all)) in &users {
         let hash = |name: &str| farm.hashes.get(name).and_then(|h| h.get(*pool)).cloned().unwrap_or_default();
-        ensure!(hash("pool_users") == n.to_string(), "pool {pool} has {} users, a recount says {n}", hash("pool_users"));
+        ensure!(
+            hash("pool_users") == n.to_string(),
+            "pool {pool} has {} users, a recount says {n}",
+            hash("pool_users")
+        );
         ensure!(hash("pools") == all.join("\n"), "pool {pool} is {:?}", hash("pools"));
         let mut have = items.remove(*pool).unwrap_or_default();
         let mut want = (*all).clone();
@@ -280,10 +364,14 @@ fn check_waiters(farm: &Farm, book: &Book) -> Check {
         ensure!(spec.locks.contains_key(pool), "{j} lane {l} waits for {pool}, which it does not lock");
         let key = (j.clone(), *l);
         let has = farm.queues.contains_key(&key) || farm.rests.contains_key(&key) || farm.alone.contains_key(&key);
-        ensure!(has && job.live() && job.groups[g].state.gate_open(), "{j} lane {l} waits for {pool} with nothing to give (I10)");
+        ensure!(
+            has && job.live() && job.groups[g].state.gate_open(),
+            "{j} lane {l} waits for {pool} with nothing to give (I10)"
+        );
         waits.entry(pool.to_owned()).or_default().insert(format!("{j}:{l}"));
     }
-    let found: BTreeMap<String, BTreeSet<String>> = farm.wait.iter().map(|(p, z)| (p.clone(), z.keys().cloned().collect())).collect();
+    let found: BTreeMap<String, BTreeSet<String>> =
+        farm.wait.iter().map(|(p, z)| (p.clone(), z.keys().cloned().collect())).collect();
     ensure!(waits == found, "waiting lanes {found:?}, should be {waits:?} (I10)");
     Ok(())
 }
@@ -304,7 +392,10 @@ fn check_shares(farm: &Farm, book: &Book) -> Check {
         let (most, now) = (i64::from(job.spec.max_slots), farm.occupied(&format!("j:{j}")));
         ensure!(most == 0 || now <= most, "job {j} has {now} slots of {most}");
         let places: Vec<&String> = farm.places.get(j).into_iter().flat_map(HashMap::values).collect();
-        ensure!(places.iter().collect::<BTreeSet<_>>().len() == places.len(), "job {j}: a place twice: {places:?} (I14)");
+        ensure!(
+            places.iter().collect::<BTreeSet<_>>().len() == places.len(),
+            "job {j}: a place twice: {places:?} (I14)"
+        );
     }
     for (j, places) in &farm.places {
         ensure!(book.jobs.contains_key(j), "places of {j}, which has gone");
@@ -339,7 +430,10 @@ fn canonical(labels: &str) -> String {
 
 /// Keys of jobs that are gone.
 fn check_leftovers(farm: &Farm) -> Check {
-    let of_job = ["job", "group", "lane", "q", "cur", "alone", "alone_by", "rec", "ids", "det", "spec", "events", "place", "log", "logs", "lanes", "result"];
+    let of_job = [
+        "job", "group", "lane", "q", "cur", "alone", "alone_by", "rec", "ids", "det", "spec", "events", "place", "log",
+        "logs", "lanes", "result",
+    ];
     for name in farm.raw.keys() {
         let mut parts = name.split(':');
         let kind = parts.next().unwrap_or_default();

@@ -60,7 +60,8 @@ impl Asking<'_> {
         let (g, spec) = self.book.jobs[j].lane_spec(lane);
         let key = (j.to_owned(), lane);
         let group = u32::try_from(g).unwrap();
-        let unready = spec.warm && (!self.loaded.contains(&(j.to_owned(), group)) || !self.book.jobs[j].groups[g].sealed);
+        let unready =
+            spec.warm && (!self.loaded.contains(&(j.to_owned(), group)) || !self.book.jobs[j].groups[g].sealed);
         let elsewhere = self.busy().is_some_and(|s| s.0 != j || s.2 != lane || !spec.locks.is_empty());
         if unready || elsewhere || !self.locks_free(j, lane) {
             return Offer::Nothing;
@@ -76,7 +77,8 @@ impl Asking<'_> {
         }
         let own = format!("{}:{}", self.worker, self.want.slot);
         let rests = self.farm.rests.get(&key);
-        let has = self.farm.queues.contains_key(&key) || rests.is_some_and(|r| r.iter().any(|(o, e)| *o == own || self.stealable(j, group, e)));
+        let has = self.farm.queues.contains_key(&key)
+            || rests.is_some_and(|r| r.iter().any(|(o, e)| *o == own || self.stealable(j, group, e)));
         if has { Offer::Something } else { Offer::Nothing }
     }
     /// Jobs in the index for this worker with a free slot of their own, and of them those that have something for it.
@@ -106,7 +108,8 @@ impl Asking<'_> {
     }
     fn share(&self, j: &str) -> f64 {
         let own = self.busy().is_some_and(|s| s.0 == j);
-        (self.farm.occupied(&format!("j:{j}")) - i64::from(own)) as f64 / f64::from(self.book.jobs[j].spec.weight.max(1))
+        (self.farm.occupied(&format!("j:{j}")) - i64::from(own)) as f64
+            / f64::from(self.book.jobs[j].spec.weight.max(1))
     }
 
     pub fn judge(&self, claim: Option<&Claim>) -> Check {
@@ -115,7 +118,12 @@ impl Asking<'_> {
         let barred = number(worker, "alone") != 0 || number(worker, "drain") == 1 || self.want.max == 0;
         let Some(claim) = claim else {
             let excused = barred || empties || (self.busy().is_some() && contend.len() > 1);
-            ensure!(excused || give.is_empty(), "nothing for {} slot {}, though {give:?} had something", self.worker, self.want.slot);
+            ensure!(
+                excused || give.is_empty(),
+                "nothing for {} slot {}, though {give:?} had something",
+                self.worker,
+                self.want.slot
+            );
             return Ok(());
         };
         ensure!(!barred, "a claim for a worker that may not have one");
@@ -131,7 +139,11 @@ impl Asking<'_> {
         let stays = warm && self.want.with_ms < STICKY_MS;
         for j in rivals {
             let other = &self.book.jobs[*j].spec;
-            ensure!(other.priority <= mine.priority, "{} was served before {j}, which has a higher priority", claim.job);
+            ensure!(
+                other.priority <= mine.priority,
+                "{} was served before {j}, which has a higher priority",
+                claim.job
+            );
             if other.priority < mine.priority || *j == &claim.job || stays {
                 continue;
             }

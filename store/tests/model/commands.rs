@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use remuda_protocol::lifecycle::{GroupState, TaskState};
 use remuda_protocol::outcome::Outcome;
-use remuda_store::{Added, Beat, Cancelled, Claim, Logged, NextCall, NextReply, Opened, Registration, Renewal, Sealed, StoreError, TaskResult, Verdict, Want};
+use remuda_store::{
+    Added, Beat, Cancelled, Claim, Logged, NextCall, NextReply, Opened, Registration, Renewal, Sealed, StoreError,
+    TaskResult, Verdict, Want,
+};
 
 use crate::book::{Allowed, Check, Job, ensure};
 use crate::choice::Asking;
@@ -220,7 +223,10 @@ pub async fn join(world: &mut World, random: &mut Random) -> Check {
     world.store.resync(&who).await.map_err(fatal)?;
     world.clients.push(Client { who, held: BTreeMap::new(), last: None });
     world.after(&allowed).await?;
-    ensure!(predecessor.is_none_or(|old| !world.farm.workers.contains_key(&old)), "the predecessor is still on the books");
+    ensure!(
+        predecessor.is_none_or(|old| !world.farm.workers.contains_key(&old)),
+        "the predecessor is still on the books"
+    );
     Ok(())
 }
 
@@ -254,7 +260,10 @@ async fn resync(world: &mut World, random: &mut Random) -> Check {
     world.say(format!("resync {} leave {leave} drain {} held {:?}", who.worker, who.drain, who.held));
     world.calls += 1;
     let answer = world.store.resync(&who).await.map_err(fatal)?;
-    ensure!(answer.forget.iter().copied().eq(forget.iter().copied()), "resync answered {answer:?}, should forget {forget:?}");
+    ensure!(
+        answer.forget.iter().copied().eq(forget.iter().copied()),
+        "resync answered {answer:?}, should forget {forget:?}"
+    );
     world.clients[c].held.retain(|f, _| who.held.contains(f) && !forget.contains(f));
     world.after(&Allowed { returned, ..Allowed::default() }).await?;
     ensure!(leave != world.farm.workers.contains_key(&who.worker), "on the books: {}", leave);
@@ -334,7 +343,12 @@ pub async fn beat_of(world: &mut World, random: &mut Random, c: usize, all: bool
         fences.push(7);
     }
     let ran = u64::from(random.between(0, 100_000));
-    let call = Beat { worker: worker.clone(), lease_ms: LEASE.unsigned_abs(), running: "{}".to_owned(), held: fences.iter().map(|f| (*f, ran)).collect() };
+    let call = Beat {
+        worker: worker.clone(),
+        lease_ms: LEASE.unsigned_abs(),
+        running: "{}".to_owned(),
+        held: fences.iter().map(|f| (*f, ran)).collect(),
+    };
     let mine = |f: &u64| world.book.claims.get(f).filter(|c| c.worker == worker);
     let renewed: BTreeSet<u64> = fences.iter().copied().filter(|f| mine(f).is_some()).collect();
     let mut allowed = Allowed::default();
@@ -516,7 +530,11 @@ async fn next(world: &mut World, random: &mut Random) -> Check {
 }
 
 fn loaded(world: &World, random: &mut Random) -> BTreeSet<(String, u32)> {
-    let all = world.book.jobs.iter().flat_map(|(j, job)| (0..job.groups.len()).map(move |g| (j.clone(), u32::try_from(g).unwrap())));
+    let all = world
+        .book
+        .jobs
+        .iter()
+        .flat_map(|(j, job)| (0..job.groups.len()).map(move |g| (j.clone(), u32::try_from(g).unwrap())));
     all.filter(|(j, g)| world.book.jobs[j].collector(*g as usize).is_some()).filter(|_| random.percent(70)).collect()
 }
 
@@ -526,7 +544,13 @@ pub fn wants(world: &World, random: &mut Random, c: usize, n: u32) -> Vec<Want> 
         let slot = random.between(0, who.slots - 1);
         let at = world.farm.slots.get(&who.worker).and_then(|s| s.get(&slot.to_string()));
         let warm = at.filter(|_| random.percent(80)).map(|(j, _, l)| (j.clone(), *l));
-        Want { slot, max: *random.of(&[1, 3, 100, 200]), budget_us: *random.of(&[1, 20_000, 200_000]), warm, with_ms: *random.of(&[0, 5_000, 5_000, 5_000]) }
+        Want {
+            slot,
+            max: *random.of(&[1, 3, 100, 200]),
+            budget_us: *random.of(&[1, 20_000, 200_000]),
+            warm,
+            with_ms: *random.of(&[0, 5_000, 5_000, 5_000]),
+        }
     };
     (0..random.between(1, n)).map(|_| one(random)).collect()
 }
@@ -582,7 +606,14 @@ fn results(world: &World, random: &mut Random, c: usize) -> Vec<TaskResult> {
 }
 
 /// Calls `next` and holds answer and farm against the book.
-pub async fn ask(world: &mut World, random: &mut Random, c: usize, results: Vec<TaskResult>, wants: Vec<Want>, lost: bool) -> Check {
+pub async fn ask(
+    world: &mut World,
+    random: &mut Random,
+    c: usize,
+    results: Vec<TaskResult>,
+    wants: Vec<Want>,
+    lost: bool,
+) -> Check {
     let worker = world.clients[c].who.worker.clone();
     let loaded = loaded(world, random);
     let call = NextCall {
@@ -594,7 +625,11 @@ pub async fn ask(world: &mut World, random: &mut Random, c: usize, results: Vec<
         loaded: loaded.iter().cloned().collect(),
     };
     let short: Vec<String> = call.results.iter().map(|r| format!("{}/{} {:?}", r.fence, r.task, r.outcome)).collect();
-    world.say(format!("next {worker} results {short:?} wants {:?}{}", call.wants, if lost { ", the answer is lost" } else { "" }));
+    world.say(format!(
+        "next {worker} results {short:?} wants {:?}{}",
+        call.wants,
+        if lost { ", the answer is lost" } else { "" }
+    ));
     world.calls += 1;
     let answer = world.store.next(&call).await;
     if !world.farm.workers.contains_key(&worker) {
@@ -606,10 +641,19 @@ pub async fn ask(world: &mut World, random: &mut Random, c: usize, results: Vec<
     world.reaping(&mut allowed, &worker, &BTreeSet::new(), false);
     check_verdicts(&verdicts, &answer)?;
     // with one want and nothing else, what it may get is known
-    let quiet = allowed.lost.is_empty() && allowed.closing.is_empty() && call.results.is_empty() && call.wants.len() == 1;
-    let reaps = world.now < world.farm.meta_number("last_reap") || world.now - world.farm.meta_number("last_reap") >= 2000;
+    let quiet =
+        allowed.lost.is_empty() && allowed.closing.is_empty() && call.results.is_empty() && call.wants.len() == 1;
+    let reaps =
+        world.now < world.farm.meta_number("last_reap") || world.now - world.farm.meta_number("last_reap") >= 2000;
     if quiet && !reaps {
-        let asking = Asking { farm: &world.farm, book: &world.book, worker: &worker, want: &call.wants[0], loaded: &loaded, now: world.now as f64 };
+        let asking = Asking {
+            farm: &world.farm,
+            book: &world.book,
+            worker: &worker,
+            want: &call.wants[0],
+            loaded: &loaded,
+            now: world.now as f64,
+        };
         asking.judge(answer.claims.first())?;
     }
     allowed.claimer = Some(worker.clone());
@@ -619,10 +663,14 @@ pub async fn ask(world: &mut World, random: &mut Random, c: usize, results: Vec<
     check_over(world, &loaded, &answer)?;
     let client = &mut world.clients[c];
     for r in &call.results {
-        let done = |claim: &Claim| (claim.first..claim.first + u32::try_from(claim.ids.len()).unwrap()).all(|t| world.book.jobs.get(&claim.job).is_none_or(|j| {
-            let t = j.groups[claim.group as usize].tasks[t as usize];
-            t.state != TaskState::Running || t.fence != claim.fence
-        }));
+        let done = |claim: &Claim| {
+            (claim.first..claim.first + u32::try_from(claim.ids.len()).unwrap()).all(|t| {
+                world.book.jobs.get(&claim.job).is_none_or(|j| {
+                    let t = j.groups[claim.group as usize].tasks[t as usize];
+                    t.state != TaskState::Running || t.fence != claim.fence
+                })
+            })
+        };
         if client.held.get(&r.fence).is_some_and(done) && random.percent(70) {
             client.held.remove(&r.fence);
         }
@@ -660,7 +708,11 @@ async fn replay(world: &mut World, c: usize) -> Check {
     if allowed.lost.is_empty() && late {
         ensure!(fences == expected, "the repeated call gave {fences:?}, not {expected:?}");
     }
-    if world.farm.meta_number("last_reap") == last_reap && world.now >= last_reap && world.now - last_reap < 2000 && late {
+    if world.farm.meta_number("last_reap") == last_reap
+        && world.now >= last_reap
+        && world.now - last_reap < 2000
+        && late
+    {
         // same moment: nothing at all may change but leases, which may only grow
         let same: Vec<u64> = world.farm.claims.keys().copied().collect();
         world.after(&allowed).await?;
@@ -676,7 +728,8 @@ async fn replay(world: &mut World, c: usize) -> Check {
 fn foretell(world: &mut World, call: &NextCall) -> (Allowed, Vec<bool>) {
     let (mut allowed, mut verdicts) = (Allowed::default(), Vec::new());
     for r in &call.results {
-        let claim = world.book.claims.get(&r.fence).filter(|c| c.worker == call.worker && c.job == r.job && c.group == r.group);
+        let claim =
+            world.book.claims.get(&r.fence).filter(|c| c.worker == call.worker && c.job == r.job && c.group == r.group);
         let runs = claim.is_some_and(|c| (c.first..c.first + c.count).contains(&r.task)) && {
             let t = world.book.jobs[&r.job].groups[r.group as usize].tasks[r.task as usize];
             t.state == TaskState::Running && t.fence == r.fence
@@ -696,7 +749,12 @@ fn foretell(world: &mut World, call: &NextCall) -> (Allowed, Vec<bool>) {
 }
 
 fn check_verdicts(expected: &[bool], answer: &NextReply) -> Check {
-    ensure!(answer.verdicts.len() == expected.len(), "{} verdicts for {} results", answer.verdicts.len(), expected.len());
+    ensure!(
+        answer.verdicts.len() == expected.len(),
+        "{} verdicts for {} results",
+        answer.verdicts.len(),
+        expected.len()
+    );
     for (i, (verdict, ok)) in answer.verdicts.iter().zip(expected).enumerate() {
         ensure!((*verdict == Verdict::Ok) == *ok, "result {i}: {verdict:?}, acceptable: {ok} (I6)");
     }
@@ -728,7 +786,8 @@ fn check_claims(world: &World, call: &NextCall, answer: &NextReply, before: u64)
 
 fn check_over(world: &World, loaded: &BTreeSet<(String, u32)>, answer: &NextReply) -> Check {
     let over: BTreeSet<(String, u32)> = answer.over.iter().cloned().collect();
-    let expected = loaded.iter().filter(|(j, g)| world.book.jobs[j].groups[*g as usize].state.is_over()).cloned().collect();
+    let expected =
+        loaded.iter().filter(|(j, g)| world.book.jobs[j].groups[*g as usize].state.is_over()).cloned().collect();
     ensure!(over == expected, "over: {over:?}, not {expected:?}");
     ensure!(answer.wait_ms <= 4000, "wait {} ms", answer.wait_ms);
     Ok(())

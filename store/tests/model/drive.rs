@@ -42,7 +42,8 @@ pub async fn to_the_end(world: &mut World, random: &mut Random) -> Check {
         round(world, random).await?;
         let after: u64 = world.book.jobs.values().map(|j| j.sequence.n).sum();
         idle = if after > before { 0 } else { idle + 1 };
-        let open: Vec<_> = world.book.jobs.iter().filter(|(_, j)| !j.state.is_over()).map(|(n, j)| (n, j.state)).collect();
+        let open: Vec<_> =
+            world.book.jobs.iter().filter(|(_, j)| !j.state.is_over()).map(|(n, j)| (n, j.state)).collect();
         ensure!(idle < 80, "nothing moves any more: {open:?} (I15)");
     }
     leave_nothing(world).await
@@ -61,7 +62,12 @@ async fn complete(world: &mut World, random: &mut Random, j: &str, only: Option<
         loop {
             let job = &world.book.jobs[j];
             let group = &job.groups[g];
-            if !job.live() || group.sealed || group.state.is_over() || group.state == GroupState::Closing || group.tasks.len() >= total as usize {
+            if !job.live()
+                || group.sealed
+                || group.state.is_over()
+                || group.state == GroupState::Closing
+                || group.tasks.len() >= total as usize
+            {
                 break;
             }
             add_chunk(world, random, j, g, fence, true).await?;
@@ -83,7 +89,9 @@ async fn round(world: &mut World, random: &mut Random) -> Check {
     let collects: Vec<(String, usize, u64)> = world.clients[0]
         .held
         .values()
-        .filter_map(|c| Some((c.job.clone(), world.book.jobs[&c.job].spec.groups[c.group as usize].collects? as usize, c.fence)))
+        .filter_map(|c| {
+            Some((c.job.clone(), world.book.jobs[&c.job].spec.groups[c.group as usize].collects? as usize, c.fence))
+        })
         .collect();
     for (j, target, fence) in collects {
         complete(world, random, &j, Some((target, fence))).await?;

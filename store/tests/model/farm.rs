@@ -41,7 +41,13 @@ impl Run {
         let parts: Vec<&str> = text.split(',').collect();
         assert_eq!(parts.len(), 5, "entry `{text}`");
         let n = |i: usize| parts[i].parse::<f64>().unwrap_or_else(|_| panic!("entry `{text}`"));
-        Self { first: parts[0].parse().unwrap(), count: parts[1].parse().unwrap(), us: n(2), cost: n(3), flags: parts[4].to_owned() }
+        Self {
+            first: parts[0].parse().unwrap(),
+            count: parts[1].parse().unwrap(),
+            us: n(2),
+            cost: n(3),
+            flags: parts[4].to_owned(),
+        }
     }
 
     pub fn tasks(&self) -> std::ops::Range<u32> {
@@ -107,7 +113,16 @@ fn record(task: u32, packed: &str) -> TaskRecord {
     let small = |n: u64| u32::try_from(n).unwrap();
     let outcome = remuda_protocol::outcome::Outcome::from_letter(letter);
     assert!(outcome.is_some() || letter == 'R' || letter == 'Q', "record `{packed}`");
-    TaskRecord { task, outcome, running: letter == 'R', fence: n[0], fails: small(fails), losses: small(losses), company: small(company), us }
+    TaskRecord {
+        task,
+        outcome,
+        running: letter == 'R',
+        fence: n[0],
+        fails: small(fails),
+        losses: small(losses),
+        company: small(company),
+        us,
+    }
 }
 
 impl Farm {
@@ -141,11 +156,17 @@ impl Farm {
             "alone_by" => drop(self.alone_by.insert(numbered(rest), v[0].to_owned())),
             "claim" => drop(self.claims.insert(rest.parse().unwrap(), hash(v))),
             "held" => drop(self.held.insert(rest.to_owned(), v.iter().map(|f| f.parse().unwrap()).collect())),
-            "slot" => drop(self.slots.insert(rest.to_owned(), hash(v).into_iter().map(|(s, t)| (s, slot(&t))).collect())),
+            "slot" => {
+                drop(self.slots.insert(rest.to_owned(), hash(v).into_iter().map(|(s, t)| (s, slot(&t))).collect()))
+            }
             "w" => drop(self.workers.insert(rest.to_owned(), hash(v))),
-            "lease" | "workers" | "owners" | "deadlines" | "retire" | "jobs" => drop(self.zsets.insert(kind.to_owned(), zset(v))),
+            "lease" | "workers" | "owners" | "deadlines" | "retire" | "jobs" => {
+                drop(self.zsets.insert(kind.to_owned(), zset(v)))
+            }
             "ready" => drop(self.ready.insert(rest.to_owned(), zset(v))),
-            "pools" | "pool_users" | "reserved" | "occupied" | "profiles" => drop(self.hashes.insert(kind.to_owned(), hash(v))),
+            "pools" | "pool_users" | "reserved" | "occupied" | "profiles" => {
+                drop(self.hashes.insert(kind.to_owned(), hash(v)))
+            }
             _ => self.take_more(kind, rest, name, v),
         }
     }

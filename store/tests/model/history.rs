@@ -120,7 +120,10 @@ impl World {
         ensure!(self.farm.meta_number("last_reap") == self.now, "nobody noticed that the clock was set back");
         for (fence, until) in before.zset("lease").filter(|(f, _)| !renewed.contains(&f.parse().unwrap())) {
             let now = self.farm.score("lease", fence);
-            ensure!(now.is_none_or(|now| now == until - *by as f64), "lease of {fence}: {until} became {now:?}, the clock went back by {by}");
+            ensure!(
+                now.is_none_or(|now| now == until - *by as f64),
+                "lease of {fence}: {until} became {now:?}, the clock went back by {by}"
+            );
         }
         Ok(())
     }
@@ -136,7 +139,10 @@ impl World {
                 let profile = crate::farm::word(worker, "labels");
                 let fits = class.is_empty() || class.split(',').all(|c| profile.split(',').any(|p| p == c));
                 let new = !before.workers.contains_key(w);
-                ensure!(!fits || new || self.farm.bells.contains_key(profile), "{j} has become claimable and the bell of `{profile}` is silent");
+                ensure!(
+                    !fits || new || self.farm.bells.contains_key(profile),
+                    "{j} has become claimable and the bell of `{profile}` is silent"
+                );
             }
         }
         Ok(())
@@ -178,7 +184,9 @@ impl World {
         if quiet || (last > 0 && self.now - last > 10_000) || self.now < hold {
             return;
         }
-        let due = |zset: &str| -> Vec<String> { self.farm.zset(zset).filter(|(_, s)| *s <= self.now as f64).map(|(m, _)| m.clone()).collect() };
+        let due = |zset: &str| -> Vec<String> {
+            self.farm.zset(zset).filter(|(_, s)| *s <= self.now as f64).map(|(m, _)| m.clone()).collect()
+        };
         for j in due("owners") {
             if self.book.jobs.get(&j).is_some_and(|job| !job.spec.detach) {
                 allowed.closing.entry(j).or_default().push("owner".to_owned());
@@ -196,7 +204,10 @@ impl World {
             allowed.lost.insert(fence, held.max(u32::try_from(earlier).unwrap()));
         }
         // a claim whose last task was reported in this very call has not been lost
-        let done = |f: &u64| self.book.left(*f) > 0 && allowed.results.keys().filter(|(r, _)| r == f).count() as u32 == self.book.left(*f);
+        let done = |f: &u64| {
+            self.book.left(*f) > 0
+                && allowed.results.keys().filter(|(r, _)| r == f).count() as u32 == self.book.left(*f)
+        };
         let done: Vec<u64> = allowed.lost.keys().copied().filter(done).collect();
         allowed.lost.retain(|f, _| !done.contains(f));
     }
@@ -209,7 +220,8 @@ impl World {
         };
         let (a, b) = (strip(&self.farm), strip(&again));
         if a != b {
-            let changed: Vec<&String> = a.iter().zip(&b).find(|(x, y)| x != y).map(|(x, y)| vec![&x.0, &y.0]).unwrap_or_default();
+            let changed: Vec<&String> =
+                a.iter().zip(&b).find(|(x, y)| x != y).map(|(x, y)| vec![&x.0, &y.0]).unwrap_or_default();
             return Err(format!("repeating {what} changed the farm at {changed:?} (I13)"));
         }
         ensure!(again.events.values().all(Vec::is_empty), "repeating {what} emitted events (I13)");
@@ -241,7 +253,13 @@ pub struct Outcome {
 }
 
 /// Plays the history of `seed`: at most `steps` steps without those in `skip`, then the drive to the end.
-pub async fn play(redis: &PrivateRedis, scripts: &Arc<ScriptSet>, seed: u64, steps: u32, skip: &BTreeSet<u32>) -> Outcome {
+pub async fn play(
+    redis: &PrivateRedis,
+    scripts: &Arc<ScriptSet>,
+    seed: u64,
+    steps: u32,
+    skip: &BTreeSet<u32>,
+) -> Outcome {
     let mut world = World::new(redis, scripts.clone(), seed).await;
     let mut violation = None;
     for step in (0..steps).filter(|s| !skip.contains(s)) {

@@ -10,7 +10,11 @@ pub const MUTANTS: &[Mutant] = &[
         "local now = group_of(j, g) and record_of(j, g, task)\n  local c = now and claim_of(int(now.fence))\n  if not c then return late_verdict",
     ),
     ("another worker's result is taken", "if c.worker ~= w or c.j ~= j", "if c.j ~= j"),
-    ("a lock is released twice", "call('RPUSH', key('free', pool), item)", "call('RPUSH', key('free', pool), item, item)"),
+    (
+        "a lock is released twice",
+        "call('RPUSH', key('free', pool), item)",
+        "call('RPUSH', key('free', pool), item, item)",
+    ),
     ("a lock is not released", "free_locks(c.locks)", ""),
     ("locks are taken without looking", "call('LLEN', key('free', lock.pool)) < lock.n or", ""),
     ("a retry is not counted", "if bad then r.fails = r.fails + 1 end", ""),
@@ -32,7 +36,11 @@ pub const MUTANTS: &[Mutant] = &[
     ("priority does not count", "if a.priority ~= b.priority then return a.priority > b.priority end", ""),
     ("labels do not count", "  if class == '' then return true end", "  do return true end"),
     ("no limit of slots", "or occupied('j:' .. job.id) < job.max_slots then", "or true then"),
-    ("a beat renews nothing", "call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms + min", "call('ZADD', key('lease'), 'XX', 'GT', int(0 + lease_ms + min"),
+    (
+        "a beat renews nothing",
+        "call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms + min",
+        "call('ZADD', key('lease'), 'XX', 'GT', int(0 + lease_ms + min",
+    ),
     ("no hold after an outage", "if NOW < META.hold_until then return 0 end", ""),
     ("a cancelled attempt is tried again", " and c.cancel == 0\n", "\n"),
     ("a suspect in company", "if want.worker.held == 0 then", "if true then"),
@@ -43,8 +51,16 @@ pub const MUTANTS: &[Mutant] = &[
     ("the rest of a run stays behind", "  return_rest(slot.w, slot.s, slot.j, slot.l)\n", ""),
     ("leases never end", "local n = reap_leases(limit)", "local n = 0"),
     ("a predecessor keeps its work", "limit = limit - lose_claim(c, old and old.lost_held or c.left, limit)", ""),
-    ("an old collector adds", "or collect.fence ~= fence then return {'ESTALE', group.added}", "then return {'ESTALE', group.added}"),
-    ("a failed collection is no failure", "if group.kind == 'collect' then\n    local target", "if false then\n    local target"),
+    (
+        "an old collector adds",
+        "or collect.fence ~= fence then return {'ESTALE', group.added}",
+        "then return {'ESTALE', group.added}",
+    ),
+    (
+        "a failed collection is no failure",
+        "if group.kind == 'collect' then\n    local target",
+        "if false then\n    local target",
+    ),
     ("a clock set back is not noticed", "if META.last_reap - NOW < 1000 then return end", "do return end"),
 ];
 

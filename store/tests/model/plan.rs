@@ -31,7 +31,10 @@ pub struct Client {
 
 /// The same pools in every job of a history, but for those that define them otherwise.
 pub fn pools(random: &mut Random) -> BTreeMap<String, Vec<String>> {
-    ["p", "q"].iter().map(|p| ((*p).to_owned(), (0..random.between(1, 3)).map(|i| format!("{p}{i}")).collect())).collect()
+    ["p", "q"]
+        .iter()
+        .map(|p| ((*p).to_owned(), (0..random.between(1, 3)).map(|i| format!("{p}{i}")).collect()))
+        .collect()
 }
 
 pub fn labels(random: &mut Random) -> String {
@@ -55,7 +58,8 @@ pub fn job(random: &mut Random, id: &str, pools: &BTreeMap<String, Vec<String>>)
     let count = random.between(1, 4);
     let mut groups: Vec<GroupSpec> = Vec::new();
     for g in 0..count {
-        let needs: Vec<u32> = (0..g).filter(|n| groups[*n as usize].kind != GroupKind::Collect && random.percent(35)).collect();
+        let needs: Vec<u32> =
+            (0..g).filter(|n| groups[*n as usize].kind != GroupKind::Collect && random.percent(35)).collect();
         let mut group = support::group(&format!("g{g}"), &needs);
         group.adapter = Adapter::Command { template: Template::Argv(vec!["true".to_owned()]) };
         group.lanes = (0..random.between(1, 2)).map(|_| lane(random, pools)).collect();
@@ -102,7 +106,15 @@ fn runs(random: &mut Random, first: u32, n: u32, lanes: &[u32], of: &mut Vec<u32
         let lane = before.filter(|_| random.percent(50)).unwrap_or(*random.of(lanes));
         let us = *random.of(&[-1, -1, 500, 20_000, 3_000_000]);
         let cost = *random.of(&[-1, -1, 0, 1_000, 10_000_000]);
-        let entry = Entry { lane, first: at, count, us, cost, whole: random.percent(20), more: before == Some(lane) && random.percent(20) };
+        let entry = Entry {
+            lane,
+            first: at,
+            count,
+            us,
+            cost,
+            whole: random.percent(20),
+            more: before == Some(lane) && random.percent(20),
+        };
         of.extend((0..count).map(|_| lane));
         runs.push(entry);
         at += count;

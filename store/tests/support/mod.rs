@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{Adapter, GroupKind, GroupSpec, JobSpec, LaneSpec, Template, Tree};
-use remuda_store::{Added, Claim, ConnectOptions, Entry, NextCall, NextReply, Registration, ScriptSet, Sealed, Store, TaskResult, Verdict, Want};
+use remuda_store::{
+    Added, Claim, ConnectOptions, Entry, NextCall, NextReply, Registration, ScriptSet, Sealed, Store, TaskResult,
+    Verdict, Want,
+};
 
 pub struct PrivateRedis {
     child: Child,
@@ -83,7 +86,8 @@ impl PrivateRedis {
 
     /// Sets that clock, ms.
     pub async fn set_clock(&self, now: i64) {
-        let _: () = redis::cmd("SET").arg("remuda:{test}:clock").arg(now).query_async(&mut self.raw().await).await.unwrap();
+        let _: () =
+            redis::cmd("SET").arg("remuda:{test}:clock").arg(now).query_async(&mut self.raw().await).await.unwrap();
     }
 
     pub async fn raw(&self) -> redis::aio::MultiplexedConnection {
@@ -163,7 +167,14 @@ pub fn clocked(patch: impl Fn(&str, String) -> String) -> Arc<ScriptSet> {
 // ---- steps that most tests take
 
 pub async fn join(store: &Store, worker: &str, slots: u32, labels: &str) {
-    let who = Registration { worker: worker.into(), lease_ms: 30_000, labels: labels.into(), slots, about: "{}".into(), ..Default::default() };
+    let who = Registration {
+        worker: worker.into(),
+        lease_ms: 30_000,
+        labels: labels.into(),
+        slots,
+        about: "{}".into(),
+        ..Default::default()
+    };
     store.resync(&who).await.unwrap();
 }
 
@@ -173,11 +184,23 @@ pub fn want(slot: u32) -> Want {
 
 pub async fn next(store: &Store, worker: &str, results: Vec<TaskResult>, wants: Vec<Want>) -> NextReply {
     let nonce = uuid::Uuid::new_v4().to_string();
-    store.next(&NextCall { worker: worker.into(), nonce, lease_ms: 30_000, results, wants, loaded: vec![] }).await.unwrap()
+    store
+        .next(&NextCall { worker: worker.into(), nonce, lease_ms: 30_000, results, wants, loaded: vec![] })
+        .await
+        .unwrap()
 }
 
 pub fn result(claim: &Claim, task: u32, outcome: Outcome) -> TaskResult {
-    TaskResult { fence: claim.fence, job: claim.job.clone(), group: claim.group, task, outcome: Some(outcome), us: 500, wide_us: 0, detail: vec![] }
+    TaskResult {
+        fence: claim.fence,
+        job: claim.job.clone(),
+        group: claim.group,
+        task,
+        outcome: Some(outcome),
+        us: 500,
+        wide_us: 0,
+        detail: vec![],
+    }
 }
 
 pub async fn fill(store: &Store, job: &str, group: u32, lane: u32, n: u32) {
@@ -208,6 +231,8 @@ pub async fn drain_all(store: &Store, worker: &str) -> u32 {
 }
 
 pub async fn leave(store: &Store, worker: &str) {
-    store.resync(&Registration { worker: worker.into(), lease_ms: 30_000, leave: true, ..Default::default() }).await.unwrap();
+    store
+        .resync(&Registration { worker: worker.into(), lease_ms: 30_000, leave: true, ..Default::default() })
+        .await
+        .unwrap();
 }
-

@@ -64,13 +64,18 @@ fn base_name(item: &str) -> &str {
 #[must_use]
 pub fn shell_quote(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// The verdict on a command that ended; `None`: it was given back, not judged.
 #[must_use]
 pub fn judge(exited: &Exited) -> (Option<Outcome>, Detail) {
-    let mut detail = Detail { exit: exited.code, signal: exited.signal, dropped_bytes: exited.dropped_bytes, ..output(exited) };
+    let mut detail =
+        Detail { exit: exited.code, signal: exited.signal, dropped_bytes: exited.dropped_bytes, ..output(exited) };
     let outcome = match exited.reason {
         Reason::Exit => match (exited.code, exited.signal) {
             (Some(0), _) => Outcome::Passed,

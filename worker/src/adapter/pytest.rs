@@ -18,8 +18,10 @@ pub fn loader_argv(program: &[String], main: &Path, script_line: Option<&str>) -
         return [name.to_owned()].into_iter().chain(options).chain([main]).collect();
     }
     // `pytest` is a script whose first line names the interpreter that has it
-    let interpreter = script_line.and_then(|l| l.strip_prefix("#!")).map(|l| l.split_whitespace().map(str::to_owned).collect());
-    let mut words: Vec<String> = interpreter.filter(|w: &Vec<String>| !w.is_empty()).unwrap_or_else(|| vec!["python3".to_owned()]);
+    let interpreter =
+        script_line.and_then(|l| l.strip_prefix("#!")).map(|l| l.split_whitespace().map(str::to_owned).collect());
+    let mut words: Vec<String> =
+        interpreter.filter(|w: &Vec<String>| !w.is_empty()).unwrap_or_else(|| vec!["python3".to_owned()]);
     words.push(main);
     words
 }
@@ -32,12 +34,21 @@ pub fn as_module(program: &[String]) -> bool {
 
 fn is_python(name: &str) -> bool {
     let base = name.rsplit('/').next().unwrap_or(name);
-    base.strip_prefix("python").or_else(|| base.strip_prefix("pypy")).is_some_and(|v| v.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    base.strip_prefix("python")
+        .or_else(|| base.strip_prefix("pypy"))
+        .is_some_and(|v| v.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
 }
 
 /// `REMUDA_LOAD` of the runner protocol.
 #[must_use]
-pub fn load_settings(args: &[String], program: &[String], isolation: Isolation, group_by: GroupBy, slots: u32, job: &str) -> Value {
+pub fn load_settings(
+    args: &[String],
+    program: &[String],
+    isolation: Isolation,
+    group_by: GroupBy,
+    slots: u32,
+    job: &str,
+) -> Value {
     json!({
         "args": args,
         "module": as_module(program),
@@ -58,6 +69,7 @@ pub fn outcome(word: &str) -> Outcome {
         "passed" | "xpassed" => Outcome::Passed,
         "failed" => Outcome::Failed,
         "skipped" | "xfailed" => Outcome::Skipped,
+        "timed_out" => Outcome::TimedOut,
         _ => Outcome::Errored,
     }
 }
@@ -119,7 +131,10 @@ mod tests {
     fn the_interpreter_is_the_one_that_would_have_run() {
         let main = Path::new("/r/main.py");
         assert_eq!(loader_argv(&words("pytest"), main, Some("#!/venv/bin/python")), ["/venv/bin/python", "/r/main.py"]);
-        assert_eq!(loader_argv(&words("python3.11 -X dev -m pytest"), main, None), ["python3.11", "-X", "dev", "/r/main.py"]);
+        assert_eq!(
+            loader_argv(&words("python3.11 -X dev -m pytest"), main, None),
+            ["python3.11", "-X", "dev", "/r/main.py"]
+        );
         assert_eq!(loader_argv(&words("pytest"), main, None), ["python3", "/r/main.py"]);
     }
 

@@ -86,7 +86,8 @@ impl Outbox {
     fn offer_again(&mut self) {
         let now = Instant::now();
         let last = self.answered.unwrap_or(now);
-        let recent: Vec<_> = self.confirmed.drain(..).filter(|(at, _)| last.saturating_duration_since(*at) <= KEEP).collect();
+        let recent: Vec<_> =
+            self.confirmed.drain(..).filter(|(at, _)| last.saturating_duration_since(*at) <= KEEP).collect();
         for (_, result) in recent.into_iter().rev() {
             self.waiting.push_front((now, result));
         }
@@ -103,8 +104,16 @@ impl Daemon {
     }
 
     /// Hands in a result (`None`: given back).
-    pub(super) fn report(&mut self, done: &Assignment, outcome: Option<Outcome>, us: u64, wide_us: u64, detail: &Detail) {
-        let detail = if *detail == Detail::default() { Vec::new() } else { serde_json::to_vec(detail).unwrap_or_default() };
+    pub(super) fn report(
+        &mut self,
+        done: &Assignment,
+        outcome: Option<Outcome>,
+        us: u64,
+        wide_us: u64,
+        detail: &Detail,
+    ) {
+        let detail =
+            if *detail == Detail::default() { Vec::new() } else { serde_json::to_vec(detail).unwrap_or_default() };
         let outcome = match done.abort {
             Some(Abort::Lost) => {
                 self.let_go(done.fence);
@@ -114,7 +123,16 @@ impl Daemon {
             Some(Abort::Drain) => None,
             None => outcome,
         };
-        self.outbox.push(TaskResult { fence: done.fence, job: done.job.clone(), group: done.group, task: done.task, outcome, us, wide_us, detail });
+        self.outbox.push(TaskResult {
+            fence: done.fence,
+            job: done.job.clone(),
+            group: done.group,
+            task: done.task,
+            outcome,
+            us,
+            wide_us,
+            detail,
+        });
         self.let_go(done.fence);
     }
 
@@ -141,7 +159,8 @@ impl Daemon {
         let idle = self.slots.iter().any(|s| s.queue.is_empty() && !s.dry);
         let hungry = self.drain.is_none() && (idle || self.slots.iter().any(|s| s.wants() && !s.dry));
         // a slot with empty hands that found nothing is no reason to hold results back from those who wait for them
-        let results_due = self.outbox.due(now) || (!self.outbox.waiting.is_empty() && self.slots.iter().any(|s| s.queue.is_empty()));
+        let results_due =
+            self.outbox.due(now) || (!self.outbox.waiting.is_empty() && self.slots.iter().any(|s| s.queue.is_empty()));
         if hungry || results_due {
             let call = self.make_call();
             self.send(call);
@@ -191,7 +210,12 @@ impl Daemon {
         });
     }
 
-    pub(super) async fn on_reply(&mut self, call: NextCall, sent_ms: u64, reply: Result<NextReply, StoreError>) -> Result<(), WorkerError> {
+    pub(super) async fn on_reply(
+        &mut self,
+        call: NextCall,
+        sent_ms: u64,
+        reply: Result<NextReply, StoreError>,
+    ) -> Result<(), WorkerError> {
         self.outbox.in_flight = false;
         match reply {
             Ok(reply) => self.accept(call, sent_ms, reply).await,
@@ -227,7 +251,8 @@ impl Daemon {
             let until = sent_ms + self.settings.lease_ms() - self.settings.margin_ms();
             let before = self.deadlines.get(slot);
             // with older claims in hand the earliest lease counts; empty hands have nothing to wait for
-            self.deadlines.set(slot, if self.slots[slot].queue.is_empty() || before == 0 { until } else { before.min(until) });
+            self.deadlines
+                .set(slot, if self.slots[slot].queue.is_empty() || before == 0 { until } else { before.min(until) });
             self.slots[slot].take(claim);
         }
         for (job, group) in reply.prepare {
@@ -283,13 +308,15 @@ impl Daemon {
     /// Ends what was aborted on a slot: the unsent at once, the sent by killing what runs it.
     pub(super) fn stop_aborted(&mut self, slot: u32) {
         let queue = &mut self.slots[slot as usize].queue;
-        let (gone, kept) = std::mem::take(queue).into_iter().partition(|a: &Assignment| a.abort.is_some() && a.sent.is_none());
+        let (gone, kept) =
+            std::mem::take(queue).into_iter().partition(|a: &Assignment| a.abort.is_some() && a.sent.is_none());
         *queue = kept;
         let gone: std::collections::VecDeque<Assignment> = gone;
         for assignment in gone {
             self.report(&assignment, None, 0, 0, &Detail::default());
         }
-        let sent: Vec<u64> = self.slots[slot as usize].queue.iter().filter(|a| a.abort.is_some()).filter_map(|a| a.sent).collect();
+        let sent: Vec<u64> =
+            self.slots[slot as usize].queue.iter().filter(|a| a.abort.is_some()).filter_map(|a| a.sent).collect();
         if !sent.is_empty() {
             self.kill_sent(slot, &sent);
         }

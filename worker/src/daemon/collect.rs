@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::{Adapter, GroupBy, JobSpec};
+use remuda_protocol::spec::{Adapter, GroupBy, GroupSpec, JobSpec};
 
 use super::inbox::Message;
 use super::slots::Assignment;
 use super::{Daemon, LONG_PATIENCE, MOST_LOADERS};
+use crate::abq;
 use crate::adapter::pytest;
 use crate::environment;
 use crate::heartbeat::Held;
@@ -36,14 +37,24 @@ impl Daemon {
     }
 
     /// Starts a loader of `group`: for a collect task of `collecting`, or because this host needs one.
-    pub(super) async fn start_loader(&mut self, spec: &JobSpec, group: u32, owner: Option<u32>, collecting: Option<u32>) -> std::io::Result<()> {
+    pub(super) async fn start_loader(
+        &mut self,
+        spec: &JobSpec,
+        group: u32,
+        owner: Option<u32>,
+        collecting: Option<u32>,
+    ) -> std::io::Result<()> {
         let id = self.next_serial();
         let index = self.free_index().ok_or_else(|| std::io::Error::other("too many suites are loaded"))?;
         let keeper = self.new_keeper_once(index, move |event| Message::Loader(id, event)).await?;
         let group_spec = &spec.groups[group as usize];
-        let env: Vec<(String, String)> = spec.env.iter().chain(&group_spec.env).map(|(k, v)| (k.clone(), v.clone())).collect();
-        keeper.base(environment::base(self.settings.embedded, env.iter().cloned()), std::path::Path::new(&spec.tree.path))?;
-        let (argv, settings) = self.loader_command(&group_spec.adapter, &spec.id, &env)?;
+        let env: Vec<(String, String)> =
+            spec.env.iter().chain(&group_spec.env).map(|(k, v)| (k.clone(), v.clone())).collect();
+        keeper.base(
+            environment::base(self.settings.embedded, env.iter().cloned()),
+            std::path::Path::new(&spec.tree.path),
+        )?;
+        let (argv, settings) = self.loader_command(group_spec, &spec.id, &env)?;
         let own = owner.map(|slot| self.slot_environment(slot, spec)).unwrap_or_default();
         let (control, mut receiver) = process::start(&keeper, id, argv, own, &settings)?;
         let until = boottime_now_ms() + self.settings.lease_ms() - self.settings.margin_ms();
@@ -94,19 +105,33 @@ impl Daemon {
 
     fn slot_environment(&self, slot: u32, spec: &JobSpec) -> Vec<(String, String)> {
         let front = self.slots[slot as usize].queue.front();
-        front.map(|a| environment::of_slot(&super::commands::place_of(a, spec, &self.settings.worker, self.settings.slots))).unwrap_or_default()
+        front
+            .map(|a| {
+                environment::of_slot(&super::commands::place_of(a, spec, &self.settings.worker, self.settings.slots))
+            })
+            .unwrap_or_default()
     }
 
-    fn loader_command(&self, adapter: &Adapter, job: &str, env: &[(String, String)]) -> std::io::Result<(Vec<String>, serde_json::Value)> {
-        let Adapter::Pytest { program, args, isolation, group_by } = adapter else {
-            return Err(std::io::Error::other("this adapter has no loader in this version"));
+    fn loader_command(
+        &self,
+        group: &GroupSpec,
+        job: &str,
+        env: &[(String, String)],
+    ) -> std::io::Result<(Vec<String>, serde_json::Value)> {
+        let (program, args, isolation, group_by) = match &group.adapter {
+            Adapter::Pytest { program, args, isolation, group_by } => (program, args, isolation, group_by),
+            Adapter::Abq { argv } => return Ok((abq::command(), abq::load_settings(argv, group.timeout_ms, job))),
+            Adapter::Command { .. } => return Err(std::io::Error::other("commands have no loader")),
         };
         let path = env.iter().find(|(k, _)| k == "PATH").map(|(_, v)| v.into()).or_else(|| std::env::var_os("PATH"));
         let name = program.first().map_or("pytest", String::as_str);
         let line = find_program(name, path.as_deref()).and_then(|p| first_line(&p));
         let argv = pytest::loader_argv(program, &self.runner_main, line.as_deref());
         if find_program(&argv[0], path.as_deref()).is_none() {
-            return Err(std::io::Error::other(format!("`{}` is not on PATH; install it on this host, or name its full path", argv[0])));
+            return Err(std::io::Error::other(format!(
+                "`{}` is not on PATH; install it on this host, or name its full path",
+                argv[0]
+            )));
         }
         Ok((argv, pytest::load_settings(args, program, *isolation, *group_by, self.settings.slots, job)))
     }
@@ -125,7 +150,9 @@ impl Daemon {
                 }
                 self.on_manifest(id);
             }
-            Some(FromRunner::ManifestFailure { error, exit, output }) => self.on_collect_failure(id, &error, exit, output),
+            Some(FromRunner::ManifestFailure { error, exit, output }) => {
+                self.on_collect_failure(id, &error, exit, output)
+            }
             Some(FromRunner::Forked { slot, pid, .. }) => self.on_forked(id, slot, pid),
             Some(FromRunner::Exited { slot, pid, status }) => self.on_runner_exit(slot, pid, status, id),
             Some(FromRunner::Finished { summary }) => self.on_finished(id, summary),
@@ -164,11 +191,14 @@ impl Daemon {
             _ => GroupBy::Test,
         };
         let group_by = match &group.adapter {
-            Adapter::Pytest { group_by: GroupBy::Test, .. } => loader.options.group_by.as_deref().map_or(GroupBy::Test, asked),
+            Adapter::Pytest { group_by: GroupBy::Test, .. } => {
+                loader.options.group_by.as_deref().map_or(GroupBy::Test, asked)
+            }
             Adapter::Pytest { group_by, .. } => *group_by,
             _ => GroupBy::Test,
         };
-        let slots = loader.options.slots.as_ref().and_then(serde_json::Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        let slots =
+            loader.options.slots.as_ref().and_then(serde_json::Value::as_u64).and_then(|n| u32::try_from(n).ok());
         Some(Target {
             job: loader.job.clone(),
             group: loader.group,
@@ -176,6 +206,7 @@ impl Daemon {
             fence,
             project: format!("{}/{}", spec.project, group.name),
             group_by,
+            ordered: matches!(group.adapter, Adapter::Abq { .. }),
             limits: (loader.options.maxfail.unwrap_or(0), slots.unwrap_or(0)),
         })
     }
@@ -203,12 +234,17 @@ impl Daemon {
             loader.tests.clear();
             return self.on_manifest(id);
         }
-        let message = error.get("message").and_then(serde_json::Value::as_str).unwrap_or("the collection failed").to_owned();
+        let message =
+            error.get("message").and_then(serde_json::Value::as_str).unwrap_or("the collection failed").to_owned();
         if loader.collecting.is_none() {
             tracing::warn!(message, "a suite that was collected elsewhere cannot be loaded here");
             self.unloadable.insert((loader.job.clone(), loader.group));
         }
-        self.end_collect(id, Outcome::Errored, &Detail { message, text: output, exit: Some(exit), ..Detail::default() });
+        self.end_collect(
+            id,
+            Outcome::Errored,
+            &Detail { message, text: output, exit: Some(exit), ..Detail::default() },
+        );
         self.kill_loader(id);
     }
 

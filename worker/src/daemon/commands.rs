@@ -26,7 +26,10 @@ impl Daemon {
             self.retire_runner(slot);
         }
         if let Err(error) = self.ready_keeper(slot, spec, group).await {
-            return self.refuse(slot, &format!("worker on {} has no process to start commands with: {error}", self.settings.host));
+            return self.refuse(
+                slot,
+                &format!("worker on {} has no process to start commands with: {error}", self.settings.host),
+            );
         }
         let (group_spec, live) = (&spec.groups[group as usize], self.is_watched(&spec.id));
         for at in 0..self.slots[slot as usize].queue.len() {
@@ -111,7 +114,13 @@ impl Daemon {
         if let Some(done) = to_blame {
             let us = done.started.map_or(0, |s| u64::try_from(s.elapsed().as_micros()).unwrap_or(u64::MAX));
             let message = "the process that supervised it was killed while it ran".to_owned();
-            self.report(&done, Some(remuda_protocol::outcome::Outcome::Errored), us, 0, &Detail { message, ..Detail::default() });
+            self.report(
+                &done,
+                Some(remuda_protocol::outcome::Outcome::Errored),
+                us,
+                0,
+                &Detail { message, ..Detail::default() },
+            );
         }
     }
 }

@@ -111,9 +111,9 @@ pub(super) fn signals(to: &UnboundedSender<Message>) -> io::Result<()> {
     for (kind, meaning) in kinds {
         let mut stream = signal(kind)?;
         let to = to.clone();
-        tokio::spawn(async move {
-            while stream.recv().await.is_some() && to.send(Message::Signal(meaning)).is_ok() {}
-        });
+        tokio::spawn(
+            async move { while stream.recv().await.is_some() && to.send(Message::Signal(meaning)).is_ok() {} },
+        );
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use remuda_protocol::spec::{JobSpec, Tree};
 use remuda_store::StoreError;
 
-use super::{Daemon, LONG_PATIENCE};
 use super::inbox::Message;
+use super::{Daemon, LONG_PATIENCE};
 
 /// Specs kept; those of jobs at work stay in any case.
 const MOST_JOBS: usize = 64;
@@ -38,7 +38,10 @@ impl Daemon {
             None => {
                 if self.jobs.len() >= MOST_JOBS {
                     let (slots, loaders) = (&self.slots, &self.loaders);
-                    self.jobs.retain(|id, _| slots.iter().any(|s| s.work().is_some_and(|w| w.0 == *id)) || loaders.values().any(|l| l.job == *id));
+                    self.jobs.retain(|id, _| {
+                        slots.iter().any(|s| s.work().is_some_and(|w| w.0 == *id))
+                            || loaders.values().any(|l| l.job == *id)
+                    });
                     self.deaths.clear();
                     self.unloadable.clear();
                 }
@@ -61,7 +64,11 @@ impl Daemon {
                 return;
             }
             Err(error) => Job::Refused(format!("worker on {host} failed to {error}")),
-            Ok(spec) => match spec.check().map_err(|e| format!("worker on {host}: {e}")).and_then(|()| check_tree(&spec.tree, host)) {
+            Ok(spec) => match spec
+                .check()
+                .map_err(|e| format!("worker on {host}: {e}"))
+                .and_then(|()| check_tree(&spec.tree, host))
+            {
                 Ok(()) => Job::Ready(Arc::new(spec)),
                 Err(why) => Job::Refused(why),
             },
@@ -78,7 +85,10 @@ fn check_tree(tree: &Tree, host: &str) -> Result<(), String> {
     })?;
     let mark = format!("{}:{}", found.dev(), found.ino());
     if !tree.mark.is_empty() && tree.host == host && mark != tree.mark {
-        return Err(format!("host {host} has another folder at {}; expected the one that was submitted: submit again from there", tree.path));
+        return Err(format!(
+            "host {host} has another folder at {}; expected the one that was submitted: submit again from there",
+            tree.path
+        ));
     }
     Ok(())
 }

@@ -109,16 +109,23 @@ pub async fn run(mut settings: Settings) -> Result<(), WorkerError> {
 }
 
 impl Daemon {
-    fn new(settings: Settings, store: Store, warden: Warden, inbox: mpsc::UnboundedSender<Message>) -> Result<Self, WorkerError> {
+    fn new(
+        settings: Settings,
+        store: Store,
+        warden: Warden,
+        inbox: mpsc::UnboundedSender<Message>,
+    ) -> Result<Self, WorkerError> {
         let machine = |what| move |error| WorkerError::Machine { what, error };
         let folder = tempfile::Builder::new()
             .prefix("remuda-worker-")
             .tempdir_in(settings.scratch.clone().unwrap_or_else(std::env::temp_dir))
             .map_err(machine("make a temporary folder"))?;
-        let runner_main = sources::lay_down(&folder.path().join("pytest")).map_err(machine("write the pytest runner"))?;
+        let runner_main =
+            sources::lay_down(&folder.path().join("pytest")).map_err(machine("write the pytest runner"))?;
         let deadlines = warden.deadlines();
         let (pulses, mut pulse) = mpsc::unbounded_channel();
-        let heart = Heart::start(&settings, &store, deadlines.clone(), pulses).map_err(machine("start the heartbeat"))?;
+        let heart =
+            Heart::start(&settings, &store, deadlines.clone(), pulses).map_err(machine("start the heartbeat"))?;
         let to = inbox.clone();
         tokio::spawn(async move {
             while let Some(found) = pulse.recv().await {
@@ -129,7 +136,27 @@ impl Daemon {
         let outbox = claims::Outbox::default();
         let live = live::Live::new(store.clone());
         let (jobs, loaders) = (HashMap::new(), HashMap::new());
-        Ok(Self { settings, store, warden, deadlines, heart, inbox, slots, jobs, loaders, serial: 0, outbox, drain: None, live, unloadable: HashSet::new(), deaths: HashMap::new(), closing: HashMap::new(), reporting: 0, runner_main, _folder: folder })
+        Ok(Self {
+            settings,
+            store,
+            warden,
+            deadlines,
+            heart,
+            inbox,
+            slots,
+            jobs,
+            loaders,
+            serial: 0,
+            outbox,
+            drain: None,
+            live,
+            unloadable: HashSet::new(),
+            deaths: HashMap::new(),
+            closing: HashMap::new(),
+            reporting: 0,
+            runner_main,
+            _folder: folder,
+        })
     }
 
     fn registration(&self) -> Registration {
@@ -225,16 +252,29 @@ impl Daemon {
     }
 
     /// A keeper whose events come as `to_message` makes them.
-    async fn new_keeper(&self, index: usize, to_message: impl Fn(KeeperEvent) -> Message + Send + 'static) -> std::io::Result<KeeperSender> {
+    async fn new_keeper(
+        &self,
+        index: usize,
+        to_message: impl Fn(KeeperEvent) -> Message + Send + 'static,
+    ) -> std::io::Result<KeeperSender> {
         Ok(self.listen_to(self.warden.keeper(index).await?, false, to_message))
     }
 
     /// A keeper for a single unit: it goes when that has ended.
-    async fn new_keeper_once(&self, index: usize, to_message: impl Fn(KeeperEvent) -> Message + Send + 'static) -> std::io::Result<KeeperSender> {
+    async fn new_keeper_once(
+        &self,
+        index: usize,
+        to_message: impl Fn(KeeperEvent) -> Message + Send + 'static,
+    ) -> std::io::Result<KeeperSender> {
         Ok(self.listen_to(self.warden.keeper(index).await?, true, to_message))
     }
 
-    fn listen_to(&self, mut keeper: Keeper, once: bool, to_message: impl Fn(KeeperEvent) -> Message + Send + 'static) -> KeeperSender {
+    fn listen_to(
+        &self,
+        mut keeper: Keeper,
+        once: bool,
+        to_message: impl Fn(KeeperEvent) -> Message + Send + 'static,
+    ) -> KeeperSender {
         let (sender, inbox) = (keeper.sender(), self.inbox.clone());
         tokio::spawn(async move {
             while let Some(event) = keeper.next_event().await {

@@ -55,7 +55,11 @@ impl Daemon {
             drain.force_at = Instant::now() + FORCE;
         }
         for slot in 0..self.settings.slots {
-            self.slots[slot as usize].queue.iter_mut().filter(|a| a.abort.is_none()).for_each(|a| a.abort = Some(Abort::Drain));
+            self.slots[slot as usize]
+                .queue
+                .iter_mut()
+                .filter(|a| a.abort.is_none())
+                .for_each(|a| a.abort = Some(Abort::Drain));
             self.stop_aborted(slot);
         }
         self.kill_loaders();
@@ -67,7 +71,8 @@ impl Daemon {
         // not while a call is out: a claim in its answer would not be among those we hold
         if !drain.told && !self.outbox.is_out() {
             self.drain = Some(Drain { told: true, ..drain });
-            let (store, drained) = (self.store.patient(super::LONG_PATIENCE), Registration { drain: true, ..self.registration() });
+            let (store, drained) =
+                (self.store.patient(super::LONG_PATIENCE), Registration { drain: true, ..self.registration() });
             tokio::spawn(async move { store.resync(&drained).await });
         }
         self.finish_idle_suites();
@@ -90,7 +95,11 @@ impl Daemon {
 
     /// Whether a drain has come to its end.
     pub(super) fn has_drained(&self) -> bool {
-        self.drain.is_some() && self.slots.iter().all(|s| s.queue.is_empty()) && self.outbox.is_empty() && self.loaders.is_empty() && self.reporting == 0
+        self.drain.is_some()
+            && self.slots.iter().all(|s| s.queue.is_empty())
+            && self.outbox.is_empty()
+            && self.loaders.is_empty()
+            && self.reporting == 0
     }
 
     /// Takes leave: off the books, everything dead.

@@ -32,18 +32,33 @@ impl Daemon {
 
     /// Prints what runs, since when, and the last lines of output.
     pub(super) fn print_status(&self) {
-        eprintln!("remuda-worker {} on {}: {} slots{}", self.settings.worker, self.settings.host, self.settings.slots, if self.drain.is_some() { ", draining" } else { "" });
+        eprintln!(
+            "remuda-worker {} on {}: {} slots{}",
+            self.settings.worker,
+            self.settings.host,
+            self.settings.slots,
+            if self.drain.is_some() { ", draining" } else { "" }
+        );
         for slot in &self.slots {
             let Some(a) = slot.running() else {
-                eprintln!("  slot {}: {}", slot.number, if slot.queue.is_empty() { "idle" } else { "waits for its suite" });
+                eprintln!(
+                    "  slot {}: {}",
+                    slot.number,
+                    if slot.queue.is_empty() { "idle" } else { "waits for its suite" }
+                );
                 continue;
             };
-            let since = a.started.map_or_else(|| "not started".to_owned(), |s| format!("for {:.1} s", s.elapsed().as_secs_f64()));
-            let locks: Vec<String> = a.locks.iter().map(|(pool, items)| format!("{pool}={}", items.join("+"))).collect();
+            let since = a
+                .started
+                .map_or_else(|| "not started".to_owned(), |s| format!("for {:.1} s", s.elapsed().as_secs_f64()));
+            let locks: Vec<String> =
+                a.locks.iter().map(|(pool, items)| format!("{pool}={}", items.join("+"))).collect();
             let holding = if locks.is_empty() { String::new() } else { format!(", holding {}", locks.join(" ")) };
             eprintln!("  slot {}: {} {since}{holding}, {} more in hand", slot.number, a.id, slot.queue.len() - 1);
             if let Some(runner) = &slot.runner {
-                for line in runner.taps.iter().flat_map(|t| t.peek(LINES).lines().map(str::to_owned).collect::<Vec<_>>()) {
+                for line in
+                    runner.taps.iter().flat_map(|t| t.peek(LINES).lines().map(str::to_owned).collect::<Vec<_>>())
+                {
                     eprintln!("    | {line}");
                 }
             } else if let (Some(keeper), Some(id)) = (&slot.keeper, a.sent) {

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::JobSpec;
+use remuda_protocol::spec::{GroupSpec, JobSpec};
 use remuda_store::HostReport;
 
 use super::Daemon;
@@ -23,7 +23,12 @@ use crate::warden::{KeeperEvent, Reason, boottime_now_ms};
 impl Daemon {
     /// Job and group of every suite that is loaded here.
     pub(super) fn loaded(&self) -> Vec<(String, u32)> {
-        let mut all: Vec<_> = self.loaders.values().filter(|l| matches!(l.phase, Phase::Ready | Phase::Finishing)).map(|l| (l.job.clone(), l.group)).collect();
+        let mut all: Vec<_> = self
+            .loaders
+            .values()
+            .filter(|l| matches!(l.phase, Phase::Ready | Phase::Finishing))
+            .map(|l| (l.job.clone(), l.group))
+            .collect();
         all.sort();
         all.dedup();
         all
@@ -79,7 +84,11 @@ impl Daemon {
 
     /// The loader a slot forks from: the shared one, or its own where forking is forbidden.
     fn loader_for(&mut self, slot: u32, job: &str, group: u32) -> Option<u64> {
-        let mut all: Vec<&mut Loader> = self.loaders.values_mut().filter(|l| l.job == job && l.group == group && l.phase != Phase::Finishing).collect();
+        let mut all: Vec<&mut Loader> = self
+            .loaders
+            .values_mut()
+            .filter(|l| l.job == job && l.group == group && l.phase != Phase::Finishing)
+            .collect();
         all.sort_by_key(|l| l.id);
         if let Some(own) = all.iter().find(|l| l.owner == Some(slot)) {
             return Some(own.id);
@@ -135,7 +144,9 @@ impl Daemon {
         }
         for task in unknown {
             let queue = &mut self.slots[slot as usize].queue;
-            let Some(missing) = queue.iter().position(|a| a.task == task).and_then(|at| queue.remove(at)) else { continue };
+            let Some(missing) = queue.iter().position(|a| a.task == task).and_then(|at| queue.remove(at)) else {
+                continue;
+            };
             let message = format!("the suite as loaded on {} has no such test", self.settings.host);
             self.report(&missing, Some(Outcome::Errored), 0, 0, &Detail { message, ..Detail::default() });
         }
@@ -165,9 +176,16 @@ impl Daemon {
     }
 
     fn note_late(&mut self, fixture: &str, scope: &str, detail: &serde_json::Value, slot: u32, generation: u64) {
-        let current = self.slots[slot as usize].runner.as_ref().filter(|r| r.generation == generation).map(|r| r.loader);
-        let retired = || self.loaders.values().find(|l| l.retired.iter().any(|r| r.generation == generation)).map(|l| l.id);
-        let text = detail.get("longrepr").or_else(|| detail.get("message")).and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
+        let current =
+            self.slots[slot as usize].runner.as_ref().filter(|r| r.generation == generation).map(|r| r.loader);
+        let retired =
+            || self.loaders.values().find(|l| l.retired.iter().any(|r| r.generation == generation)).map(|l| l.id);
+        let text = detail
+            .get("longrepr")
+            .or_else(|| detail.get("message"))
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("")
+            .to_owned();
         if let Some(loader) = current.or_else(retired).and_then(|id| self.loaders.get_mut(&id)) {
             loader.late.push((format!("{fixture} ({scope})"), text));
         }
@@ -181,7 +199,9 @@ impl Daemon {
             if let (Some(_), Some(loader)) = (runner.killed, self.loaders.get(&id)) {
                 let _ = loader.keeper.kill_tree(monitor);
             }
-        } else if let Some(retired) = self.loaders.get_mut(&id).and_then(|l| l.retired.iter_mut().find(|r| r.generation == generation)) {
+        } else if let Some(retired) =
+            self.loaders.get_mut(&id).and_then(|l| l.retired.iter_mut().find(|r| r.generation == generation))
+        {
             retired.monitor = Some(monitor);
         }
     }
@@ -193,7 +213,9 @@ impl Daemon {
     }
 
     fn note_test_start(&mut self, slot: u32, test: u64) {
-        let Some(assignment) = self.slots[slot as usize].queue.iter_mut().find(|a| a.sent == Some(test)) else { return };
+        let Some(assignment) = self.slots[slot as usize].queue.iter_mut().find(|a| a.sent == Some(test)) else {
+            return;
+        };
         assignment.started = Some(Instant::now());
         let fence = assignment.fence;
         if let Some(keeper) = self.keeper_of(slot) {
@@ -234,7 +256,8 @@ impl Daemon {
         if let Some(at) = retired {
             loader.retired.remove(at);
         } else {
-            let known = self.slots[slot as usize].runner.as_ref().filter(|r| r.monitor == Some(monitor)).map(|r| r.generation);
+            let known =
+                self.slots[slot as usize].runner.as_ref().filter(|r| r.monitor == Some(monitor)).map(|r| r.generation);
             // a fork that failed ends without a monitor
             let generation = known.or_else(|| self.take_pending(id, slot));
             if generation.is_some() && self.slots[slot as usize].runner.as_ref().map(|r| r.generation) == generation {
@@ -261,7 +284,10 @@ impl Daemon {
         let Some(done) = guilty else { return };
         let us = done.started.map_or(0, |s| u64::try_from(s.elapsed().as_micros()).unwrap_or(u64::MAX));
         let (outcome, message) = match killed {
-            Some(Killed::Timeout) => (Outcome::TimedOut, format!("killed at its timeout after {:.1} s", Duration::from_micros(us).as_secs_f64())),
+            Some(Killed::Timeout) => (
+                Outcome::TimedOut,
+                format!("killed at its timeout after {:.1} s", Duration::from_micros(us).as_secs_f64()),
+            ),
             _ => (Outcome::Errored, format!("the test ended its process: {how}")),
         };
         let sections = printed.map(|(text, _)| vec![("output".to_owned(), text)]).unwrap_or_default();
@@ -273,14 +299,23 @@ impl Daemon {
         if let Some(runner) = self.slots[slot as usize].runner.take() {
             runner.sender.send(&ToRunner::Last, Vec::new());
             if let Some(loader) = self.loaders.get_mut(&runner.loader) {
-                loader.retired.push(Retired { generation: runner.generation, monitor: runner.monitor, sender: runner.sender });
+                loader.retired.push(Retired {
+                    generation: runner.generation,
+                    monitor: runner.monitor,
+                    sender: runner.sender,
+                });
             }
         }
     }
 
     /// No more work for this suite on this host: ends its runners, then its session.
     pub(super) fn finish_suite(&mut self, job: &str, group: u32) {
-        let ids: Vec<u64> = self.loaders.values().filter(|l| l.job == job && l.group == group && l.phase == Phase::Ready).map(|l| l.id).collect();
+        let ids: Vec<u64> = self
+            .loaders
+            .values()
+            .filter(|l| l.job == job && l.group == group && l.phase == Phase::Ready)
+            .map(|l| l.id)
+            .collect();
         for id in ids {
             for slot in 0..self.settings.slots {
                 let its = |r: &Runner| r.loader == id;
@@ -309,7 +344,10 @@ impl Daemon {
         let idle: Vec<(String, u32)> = self
             .loaders
             .values()
-            .filter(|l| l.phase == Phase::Ready && !self.slots.iter().any(|s| s.work().is_some_and(|w| w == (l.job.clone(), l.group))))
+            .filter(|l| {
+                l.phase == Phase::Ready
+                    && !self.slots.iter().any(|s| s.work().is_some_and(|w| w == (l.job.clone(), l.group)))
+            })
             .map(|l| (l.job.clone(), l.group))
             .collect();
         for (job, group) in idle {
@@ -403,11 +441,11 @@ impl Daemon {
             let group = &spec.groups[running.group as usize];
             let loader = it.runner.as_ref().and_then(|r| self.loaders.get(&r.loader));
             let asked = loader.and_then(|l| l.options.group_by.as_deref()).is_none_or(|by| by == "test");
-            let (timeout, splits) = (group.timeout_ms, asked && splits(&group.adapter));
+            let (timeout, splits) = (patience(group), asked && splits(&group.adapter));
             if age > LONG && splits && it.queue.len() > 1 {
                 self.drop_unstarted(slot);
             }
-            if self.slots[slot as usize].runner.is_some() && timeout.is_some_and(|ms| age > Duration::from_millis(ms)) {
+            if self.slots[slot as usize].runner.is_some() && timeout.is_some_and(|limit| age > limit) {
                 self.kill_runner(slot, Killed::Timeout);
             }
         }
@@ -468,6 +506,16 @@ const FORGIVEN_DEATHS: u32 = 2;
 
 /// A test that runs longer than this gives back what waits behind it.
 const LONG: Duration = Duration::from_secs(1);
+/// What a bridge may take beyond a test's timeout to end one native runner and start another.
+const BRIDGE_LIMIT: Duration = Duration::from_secs(90);
+
+/// After how long a runner is killed for its test. A bridge keeps the timeout itself, because only it can tell a test
+/// from a restart before it; this is for one that does not.
+fn patience(group: &GroupSpec) -> Option<Duration> {
+    let bridged = matches!(group.adapter, remuda_protocol::spec::Adapter::Abq { .. });
+    let limit = Duration::from_millis(group.timeout_ms?);
+    Some(if bridged { limit + BRIDGE_LIMIT } else { limit })
+}
 
 fn splits(adapter: &remuda_protocol::spec::Adapter) -> bool {
     use remuda_protocol::spec::{Adapter, GroupBy};

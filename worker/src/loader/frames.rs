@@ -82,7 +82,8 @@ async fn write_all(stream: &tokio::net::UnixStream, bytes: &[u8], fds: Vec<Owned
         at += stream
             .async_io(Interest::WRITABLE, || {
                 let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-                sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&bytes[at..])], &attach, flags, None).map_err(io::Error::from)
+                sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&bytes[at..])], &attach, flags, None)
+                    .map_err(io::Error::from)
             })
             .await?;
     }

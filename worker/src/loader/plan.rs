@@ -23,6 +23,8 @@ pub struct Target {
     pub project: String,
     /// What stays together.
     pub group_by: GroupBy,
+    /// Whether the tests keep the order in which they were collected.
+    pub ordered: bool,
     /// Most failures and slots that the suite asks for.
     pub limits: (u32, u32),
 }
@@ -48,7 +50,10 @@ pub fn unique_ids(tests: &[Test]) -> Vec<String> {
 pub async fn add_all(store: &Store, target: &Target, tests: &[Test], ids: &[String]) -> Result<u32, String> {
     if let Some(long) = ids.iter().find(|id| id.len() > MAX_ID_BYTES) {
         let start: String = long.chars().take(60).collect();
-        return Err(format!("the test id `{start}…` has {} bytes; at most {MAX_ID_BYTES} are possible: give its parameters shorter ids", long.len()));
+        return Err(format!(
+            "the test id `{start}…` has {} bytes; at most {MAX_ID_BYTES} are possible: give its parameters shorter ids",
+            long.len()
+        ));
     }
     let failed = |e| format!("failed to {e}");
     let history = store.history_load(&target.project).await.map_err(failed)?;
@@ -56,7 +61,7 @@ pub async fn add_all(store: &Store, target: &Target, tests: &[Test], ids: &[Stri
     let there = already_there(store, target).await?;
     let rest = missing(ids, &there)?;
     let (tests, names): (Vec<Test>, Vec<String>) = rest.iter().map(|&i| (tests[i].clone(), ids[i].clone())).unzip();
-    let plan = make_plan(&tests, &names, &history, slots.max(1), target.group_by);
+    let plan = make_plan(&tests, &names, &history, slots.max(1), keep(target));
     let total = u32::try_from(ids.len()).map_err(|_| "more than four billion tests".to_owned())?;
     let first = u32::try_from(there.len()).unwrap_or(u32::MAX);
     add_chunks(store, target, &plan, &names, first).await?;
@@ -78,7 +83,9 @@ async fn already_there(store: &Store, target: &Target) -> Result<Vec<String>, St
 fn missing(ids: &[String], there: &[String]) -> Result<Vec<usize>, String> {
     let found: HashMap<&str, usize> = ids.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
     if let Some(gone) = there.iter().find(|id| !found.contains_key(id.as_str())) {
-        return Err(format!("an earlier collection of this suite found `{gone}`, this one does not: it depends on something that changed"));
+        return Err(format!(
+            "an earlier collection of this suite found `{gone}`, this one does not: it depends on something that changed"
+        ));
     }
     let there: std::collections::HashSet<&str> = there.iter().map(String::as_str).collect();
     Ok((0..ids.len()).filter(|&i| !there.contains(ids[i].as_str())).collect())
@@ -105,19 +112,23 @@ async fn add_chunks(store: &Store, target: &Target, plan: &Plan, ids: &[String],
     Ok(())
 }
 
-fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, group_by: GroupBy) -> Plan {
+fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, keep: Keep) -> Plan {
     let known: Vec<Known<'_>> = tests
         .iter()
         .zip(ids)
         .map(|(test, id)| Known { file: &test.file, scope: &test.scope, us: history.tests.get(id).copied() })
         .collect();
     let costs: SetupCosts = history.costs.iter().map(|(k, v)| (k.clone(), *v)).collect();
-    let keep = match group_by {
+    plan(&known, &costs, slots as usize, keep)
+}
+
+fn keep(target: &Target) -> Keep {
+    match target.group_by {
+        GroupBy::Test if target.ordered => Keep::Order,
         GroupBy::Test => Keep::Free,
         GroupBy::Class => Keep::Scope,
         GroupBy::File => Keep::File,
-    };
-    plan(&known, &costs, slots as usize, keep)
+    }
 }
 
 /// Runs as lane entries, cut where a chunk of ids ends (the parts continue each other).
@@ -163,6 +174,9 @@ mod tests {
     fn a_long_run_is_cut_at_the_chunks_and_continues() {
         let plan = Plan { order: (0..450).collect(), runs: vec![Run { count: 450, us: 900, cost: 7, whole: true }] };
         let cut = entries(&plan, 3);
-        assert_eq!(cut.iter().map(|e| (e.first, e.count, e.us, e.more)).collect::<Vec<_>>(), [(0, 200, 400, false), (200, 200, 400, true), (400, 50, 100, true)]);
+        assert_eq!(
+            cut.iter().map(|e| (e.first, e.count, e.us, e.more)).collect::<Vec<_>>(),
+            [(0, 200, 400, false), (200, 200, 400, true), (400, 50, 100, true)]
+        );
     }
 }

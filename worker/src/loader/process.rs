@@ -116,7 +116,13 @@ pub enum Killed {
 ///
 /// # Errors
 /// No socket, or the keeper is gone.
-pub fn start(keeper: &KeeperSender, unit: u64, argv: Vec<String>, env: Vec<(String, String)>, settings: &Value) -> io::Result<(FrameSender, FrameReceiver)> {
+pub fn start(
+    keeper: &KeeperSender,
+    unit: u64,
+    argv: Vec<String>,
+    env: Vec<(String, String)>,
+    settings: &Value,
+) -> io::Result<(FrameSender, FrameReceiver)> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut loader = Unit::new(unit, argv);
     loader.head = OUTPUT_BYTES;
@@ -134,7 +140,14 @@ pub fn start(keeper: &KeeperSender, unit: u64, argv: Vec<String>, env: Vec<(Stri
 ///
 /// # Errors
 /// No socket or pipe is to be had.
-pub fn fork(loader: &mut Loader, slot: u32, place: u32, generation: u64, locks: Vec<(String, Vec<String>)>, env: Vec<(String, String)>) -> io::Result<(Runner, FrameReceiver)> {
+pub fn fork(
+    loader: &mut Loader,
+    slot: u32,
+    place: u32,
+    generation: u64,
+    locks: Vec<(String, Vec<String>)>,
+    env: Vec<(String, String)>,
+) -> io::Result<(Runner, FrameReceiver)> {
     let (ours, theirs) = UnixStream::pair()?;
     let (out, out_end) = Tap::open()?;
     let (err, err_end) = Tap::open()?;

@@ -124,11 +124,7 @@ impl Capture {
         match self.tail_pieces.back_mut() {
             Some(last) if last.stream == stream && last.ms == ms => last.len += kept.len() as u64,
             _ => {
-                self.tail_pieces.push_back(Piece {
-                    stream,
-                    ms,
-                    len: kept.len() as u64,
-                });
+                self.tail_pieces.push_back(Piece { stream, ms, len: kept.len() as u64 });
                 if self.tail_pieces.len() > MAX_PIECES {
                     let oldest = self.tail_pieces[0].len;
                     self.evict(usize::try_from(oldest).unwrap_or(usize::MAX));
@@ -146,11 +142,7 @@ impl Capture {
         self.head.extend_from_slice(kept);
         match self.head_pieces.last_mut() {
             Some(last) if last.stream == stream && last.ms == ms => last.len += kept.len() as u64,
-            _ => self.head_pieces.push(Piece {
-                stream,
-                ms,
-                len: kept.len() as u64,
-            }),
+            _ => self.head_pieces.push(Piece { stream, ms, len: kept.len() as u64 }),
         }
         self.head_full = self.head.len() == self.head_limit || self.head_pieces.len() == MAX_PIECES;
         rest
@@ -180,10 +172,9 @@ impl Capture {
         let mut last = Self::new(0, max);
         let (a, b) = self.tail.as_slices();
         let tail = [a, b].concat();
-        for (pieces, mut bytes) in [
-            (self.head_pieces.to_vec(), &self.head[..]),
-            (self.tail_pieces.iter().copied().collect(), &tail),
-        ] {
+        for (pieces, mut bytes) in
+            [(self.head_pieces.to_vec(), &self.head[..]), (self.tail_pieces.iter().copied().collect(), &tail)]
+        {
             for piece in pieces {
                 let (now, rest) = bytes.split_at(usize::try_from(piece.len).unwrap_or(0));
                 last.push(piece.stream, piece.ms, now);
@@ -191,9 +182,7 @@ impl Capture {
             }
         }
         let mut captured = last.finish();
-        captured
-            .pieces
-            .retain(|piece| piece.stream != Stream::Dropped);
+        captured.pieces.retain(|piece| piece.stream != Stream::Dropped);
         captured
     }
 
@@ -201,27 +190,15 @@ impl Capture {
     pub fn finish(self) -> Captured {
         let mut pieces = self.head_pieces;
         if self.dropped > 0 {
-            let ms = self
-                .tail_pieces
-                .front()
-                .or(pieces.last())
-                .map_or(0, |piece| piece.ms);
-            pieces.push(Piece {
-                stream: Stream::Dropped,
-                ms,
-                len: self.dropped,
-            });
+            let ms = self.tail_pieces.front().or(pieces.last()).map_or(0, |piece| piece.ms);
+            pieces.push(Piece { stream: Stream::Dropped, ms, len: self.dropped });
         }
         pieces.extend(self.tail_pieces);
         let mut bytes = self.head;
         let (a, b) = self.tail.as_slices();
         bytes.extend_from_slice(a);
         bytes.extend_from_slice(b);
-        Captured {
-            pieces,
-            bytes,
-            dropped: self.dropped,
-        }
+        Captured { pieces, bytes, dropped: self.dropped }
     }
 }
 
@@ -241,10 +218,7 @@ mod tests {
         capture.push(Stream::Err, 2, b"\xff\x00");
         let captured = capture.finish();
         assert_eq!(captured.bytes, b"abcdef\xff\x00");
-        assert_eq!(
-            captured.pieces,
-            [piece(Stream::Out, 1, 6), piece(Stream::Err, 2, 2)]
-        );
+        assert_eq!(captured.pieces, [piece(Stream::Out, 1, 6), piece(Stream::Err, 2, 2)]);
         assert_eq!(captured.dropped, 0);
     }
 
@@ -257,26 +231,12 @@ mod tests {
                 capture.push(Stream::Out, n as u64, bytes);
             }
             let captured = capture.finish();
-            assert_eq!(
-                captured.bytes,
-                [&all[..10], &all[993..]].concat(),
-                "{chunk}"
-            );
+            assert_eq!(captured.bytes, [&all[..10], &all[993..]].concat(), "{chunk}");
             assert_eq!(captured.dropped, 983);
-            let kept = captured
-                .pieces
-                .iter()
-                .filter(|p| p.stream != Stream::Dropped);
+            let kept = captured.pieces.iter().filter(|p| p.stream != Stream::Dropped);
             assert_eq!(kept.map(|p| p.len).sum::<u64>(), 17);
-            let hole = captured
-                .pieces
-                .iter()
-                .position(|p| p.stream == Stream::Dropped)
-                .unwrap();
-            assert_eq!(
-                captured.pieces[..hole].iter().map(|p| p.len).sum::<u64>(),
-                10
-            );
+            let hole = captured.pieces.iter().position(|p| p.stream == Stream::Dropped).unwrap();
+            assert_eq!(captured.pieces[..hole].iter().map(|p| p.len).sum::<u64>(), 10);
         }
     }
 
@@ -308,19 +268,13 @@ mod tests {
         capture.push(Stream::Err, 2, b"defg");
         let last = capture.last(5);
         assert_eq!(last.bytes, b"cdefg");
-        assert_eq!(
-            last.pieces,
-            [piece(Stream::Out, 1, 1), piece(Stream::Err, 2, 4)]
-        );
+        assert_eq!(last.pieces, [piece(Stream::Out, 1, 1), piece(Stream::Err, 2, 4)]);
     }
 
     #[test]
     fn a_piece_is_three_numbers_on_the_wire() {
         let json = serde_json::to_string(&piece(Stream::Err, 5, 9)).unwrap();
         assert_eq!(json, "[2,5,9]");
-        assert_eq!(
-            serde_json::from_str::<Piece>(&json).unwrap(),
-            piece(Stream::Err, 5, 9)
-        );
+        assert_eq!(serde_json::from_str::<Piece>(&json).unwrap(), piece(Stream::Err, 5, 9));
     }
 }

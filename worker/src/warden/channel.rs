@@ -44,14 +44,7 @@ pub(super) struct Channel {
 impl Channel {
     pub(super) fn new(fd: OwnedFd) -> Self {
         let (input, output) = (Vec::new(), Vec::new());
-        Self {
-            fd,
-            input,
-            consumed: 0,
-            fds: VecDeque::new(),
-            output,
-            written: 0,
-        }
+        Self { fd, input, consumed: 0, fds: VecDeque::new(), output, written: 0 }
     }
 
     /// Bytes that wait for the peer to read.
@@ -66,20 +59,17 @@ impl Channel {
             let mut iov = [IoSliceMut::new(&mut chunk)];
             let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-            let message =
-                match recvmsg::<()>(self.fd.as_raw_fd(), &mut iov, Some(&mut space), flags) {
-                    Ok(message) => message,
-                    Err(Errno::EAGAIN) => break,
-                    Err(Errno::EINTR) => continue,
-                    Err(Errno::ECONNRESET) => return Ok(Peer::Closed),
-                    Err(error) => return Err(error.into()),
-                };
+            let message = match recvmsg::<()>(self.fd.as_raw_fd(), &mut iov, Some(&mut space), flags) {
+                Ok(message) => message,
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => continue,
+                Err(Errno::ECONNRESET) => return Ok(Peer::Closed),
+                Err(error) => return Err(error.into()),
+            };
             for control in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(fds) = control {
                     // SAFETY: the kernel has just made these descriptors for this process.
-                    let owned = fds
-                        .into_iter()
-                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+                    let owned = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
                     self.fds.extend(owned);
                 }
             }
@@ -112,10 +102,7 @@ impl Channel {
     /// The next `count` descriptors that came with a frame.
     pub(super) fn take_fds(&mut self, count: usize) -> io::Result<Vec<OwnedFd>> {
         if count > self.fds.len() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a descriptor did not arrive",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a descriptor did not arrive"));
         }
         Ok(self.fds.drain(..count).collect())
     }

@@ -41,10 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            program: PathBuf::from("/proc/self/exe"),
-            capacity: 1024,
-        }
+        Self { program: PathBuf::from("/proc/self/exe"), capacity: 1024 }
     }
 }
 
@@ -123,15 +120,7 @@ impl Warden {
         let (events_in, events) = mpsc::unbounded_channel();
         tokio::spawn(listen(receiver, Arc::clone(&waiting), events_in));
         let (serial, events) = (AtomicU64::new(0), tokio::sync::Mutex::new(events));
-        Ok(Self {
-            pid,
-            sender,
-            deadlines,
-            waiting,
-            serial,
-            events,
-            ended,
-        })
+        Ok(Self { pid, sender, deadlines, waiting, serial, events, ended })
     }
 
     /// The warden's process.
@@ -147,10 +136,7 @@ impl Warden {
     /// A new keeper, whose deadline is number `index` of the table.
     pub async fn keeper(&self, index: usize) -> io::Result<Keeper> {
         if index >= self.deadlines.capacity() {
-            let message = format!(
-                "keeper {index}: the table has {} places",
-                self.deadlines.capacity()
-            );
+            let message = format!("keeper {index}: the table has {} places", self.deadlines.capacity());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
@@ -176,12 +162,8 @@ impl Warden {
         self.expect(|waiting| {
             waiting.services.insert(id, answer_in);
         })?;
-        self.sender
-            .send(&ToWarden::Service { id, spec: run.spec }, fds)?;
-        Ok(Service {
-            id,
-            pid: self.answer(answer).await?,
-        })
+        self.sender.send(&ToWarden::Service { id, spec: run.spec }, fds)?;
+        Ok(Service { id, pid: self.answer(answer).await? })
     }
 
     /// Registers who waits for an answer, unless there will be none.
@@ -214,10 +196,7 @@ impl Warden {
     /// Kills everything beneath all keepers, then ends the services, and waits until all of it is gone.
     pub async fn shutdown(self) {
         self.sender.close();
-        if tokio::time::timeout(SHUTDOWN_LIMIT, self.ended())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(SHUTDOWN_LIMIT, self.ended()).await.is_err() {
             let _ = kill(self.pid, Signal::SIGKILL);
             self.ended().await;
         }
@@ -239,51 +218,32 @@ fn watch_process(pid: Pid) -> io::Result<watch::Receiver<bool>> {
         }
         let _ = ended_in.send(true);
     };
-    std::thread::Builder::new()
-        .name("warden-watch".to_owned())
-        .stack_size(64 << 10)
-        .spawn(watch)?;
+    std::thread::Builder::new().name("warden-watch".to_owned()).stack_size(64 << 10).spawn(watch)?;
     Ok(ended)
 }
 
-async fn listen(
-    mut receiver: Receiver,
-    waiting: Shared,
-    events: mpsc::UnboundedSender<WardenEvent>,
-) {
+async fn listen(mut receiver: Receiver, waiting: Shared, events: mpsc::UnboundedSender<WardenEvent>) {
     while let Ok(Some((message, _))) = receiver.next::<FromWarden>().await {
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody may be waiting any more: a dropped future, a dropped keeper.
         match message {
             FromWarden::Ready => {}
             FromWarden::KeeperStarted { serial, pid } => {
-                let _ = waiting
-                    .keepers
-                    .remove(&serial)
-                    .map(|answer| answer.send(Ok(pid)));
+                let _ = waiting.keepers.remove(&serial).map(|answer| answer.send(Ok(pid)));
             }
             FromWarden::KeeperFailed { serial, error } => {
                 waiting.gone.remove(&serial);
                 let error = io::Error::other(format!("cannot start a keeper: {error}"));
-                let _ = waiting
-                    .keepers
-                    .remove(&serial)
-                    .map(|answer| answer.send(Err(error)));
+                let _ = waiting.keepers.remove(&serial).map(|answer| answer.send(Err(error)));
             }
             FromWarden::KeeperGone { serial, status } => {
                 let _ = waiting.gone.remove(&serial).map(|gone| gone.send(status));
             }
             FromWarden::ServiceStarted { id, pid } => {
-                let _ = waiting
-                    .services
-                    .remove(&id)
-                    .map(|answer| answer.send(Ok(pid)));
+                let _ = waiting.services.remove(&id).map(|answer| answer.send(Ok(pid)));
             }
             FromWarden::ServiceFailed { id, error } => {
-                let _ = waiting
-                    .services
-                    .remove(&id)
-                    .map(|answer| answer.send(Err(io::Error::other(error))));
+                let _ = waiting.services.remove(&id).map(|answer| answer.send(Err(io::Error::other(error))));
             }
             FromWarden::ServiceExited { id, status } => {
                 let Status { code, signal } = status;
@@ -293,10 +253,7 @@ async fn listen(
     }
     // Everybody who waits learns that there will be no answer.
     let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    *waiting = Waiting {
-        closed: true,
-        ..Waiting::default()
-    };
+    *waiting = Waiting { closed: true, ..Waiting::default() };
 }
 
 fn gone() -> io::Error {

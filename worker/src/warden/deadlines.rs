@@ -21,9 +21,8 @@ use nix::time::{ClockId, clock_gettime};
 /// Milliseconds since the machine started, time in suspend included.
 pub fn boottime_now_ms() -> u64 {
     // The clock exists since Linux 2.6.39; were it missing, deadlines would never pass.
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |now| {
-        now.tv_sec().unsigned_abs() * 1000 + now.tv_nsec().unsigned_abs() / 1_000_000
-    })
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_or(0, |now| now.tv_sec().unsigned_abs() * 1000 + now.tv_nsec().unsigned_abs() / 1_000_000)
 }
 
 /// A handle on the table; cheap to clone, usable from any thread.
@@ -51,10 +50,7 @@ impl Drop for Table {
 impl Deadlines {
     /// A new table for `len` keepers, and the descriptor by which another process can map it.
     pub(super) fn create(len: usize) -> io::Result<(Self, OwnedFd)> {
-        let fd = memfd_create(
-            "remuda-deadlines",
-            MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
-        )?;
+        let fd = memfd_create("remuda-deadlines", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let file = File::from(fd);
         file.set_len((len.max(1) * size_of::<AtomicU64>()) as u64)?;
         let fd = OwnedFd::from(file);
@@ -67,16 +63,12 @@ impl Deadlines {
     pub(super) fn map(fd: OwnedFd) -> io::Result<Self> {
         let file = File::from(fd);
         let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        let size = NonZeroUsize::new(bytes).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "empty table of deadlines")
-        })?;
+        let size = NonZeroUsize::new(bytes)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "empty table of deadlines"))?;
         let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a fresh shared mapping of a sealed memfd, which can therefore not shrink beneath it.
         let cells = unsafe { mmap(None, size, prot, MapFlags::MAP_SHARED, &file, 0)? };
-        Ok(Self(Arc::new(Table {
-            cells: cells.cast(),
-            len: bytes / size_of::<AtomicU64>(),
-        })))
+        Ok(Self(Arc::new(Table { cells: cells.cast(), len: bytes / size_of::<AtomicU64>() })))
     }
 
     /// How many keepers have a place.
@@ -100,8 +92,7 @@ impl Deadlines {
 
     /// The deadline of keeper `index`; 0: none.
     pub fn get(&self, index: usize) -> u64 {
-        self.cell(index)
-            .map_or(0, |cell| cell.load(Ordering::Acquire))
+        self.cell(index).map_or(0, |cell| cell.load(Ordering::Acquire))
     }
 }
 

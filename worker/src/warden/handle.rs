@@ -71,10 +71,7 @@ impl Unit {
     pub(super) fn into_run(self) -> (Run, Vec<OwnedFd>) {
         let (fds, pass_fds) = self.fds.into_iter().unzip();
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let env = self
-            .env
-            .into_iter()
-            .map(|(key, value)| (key.into(), value.map(Into::into)));
+        let env = self.env.into_iter().map(|(key, value)| (key.into(), value.map(Into::into)));
         let spec = Spec {
             argv: self.argv.into_iter().map(Into::into).collect(),
             env: env.collect(),
@@ -153,16 +150,8 @@ impl KeeperSender {
         K: Into<OsString>,
         V: Into<OsString>,
     {
-        let env = env
-            .into_iter()
-            .map(|(key, value)| (Text(key.into()), Text(value.into())));
-        self.0.send(
-            &ToKeeper::Base {
-                env: env.collect(),
-                cwd: cwd.into(),
-            },
-            Vec::new(),
-        )
+        let env = env.into_iter().map(|(key, value)| (Text(key.into()), Text(value.into())));
+        self.0.send(&ToKeeper::Base { env: env.collect(), cwd: cwd.into() }, Vec::new())
     }
 
     /// Appends a unit to the keeper's queue.
@@ -179,12 +168,7 @@ impl KeeperSender {
 
     /// Takes units that have not started out of the queue; [`KeeperEvent::Dropped`] says which.
     pub fn drop_units(&self, ids: impl IntoIterator<Item = u64>) -> io::Result<()> {
-        self.0.send(
-            &ToKeeper::Drop {
-                ids: ids.into_iter().collect(),
-            },
-            Vec::new(),
-        )
+        self.0.send(&ToKeeper::Drop { ids: ids.into_iter().collect() }, Vec::new())
     }
 
     /// Kills a process beneath the running unit, and everything beneath that (a pytest monitor).
@@ -213,21 +197,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(
-        index: usize,
-        pid: i32,
-        socket: UnixStream,
-        gone: oneshot::Receiver<Status>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(index: usize, pid: i32, socket: UnixStream, gone: oneshot::Receiver<Status>) -> io::Result<Self> {
         let (sender, receiver) = socket::open(socket)?;
         let (events_in, events) = mpsc::channel(EVENTS);
         tokio::spawn(listen(receiver, gone, events_in));
-        Ok(Self {
-            index,
-            pid,
-            sender: KeeperSender(sender),
-            events,
-        })
+        Ok(Self { index, pid, sender: KeeperSender(sender), events })
     }
 
     /// Its place in the table of deadlines.
@@ -271,45 +245,21 @@ impl Drop for Keeper {
     }
 }
 
-async fn listen(
-    mut receiver: Receiver,
-    gone: oneshot::Receiver<Status>,
-    events: mpsc::Sender<KeeperEvent>,
-) {
+async fn listen(mut receiver: Receiver, gone: oneshot::Receiver<Status>, events: mpsc::Sender<KeeperEvent>) {
     while let Ok(Some((message, blob))) = receiver.next::<FromKeeper>().await {
         let event = match message {
             FromKeeper::Started { id, pid } => KeeperEvent::Started { id, pid },
-            FromKeeper::Output {
-                id,
-                stream,
-                ms,
-                dropped,
-            } => KeeperEvent::Output {
-                id,
-                stream,
-                ms,
-                dropped,
-                bytes: blob,
-            },
-            FromKeeper::Exited(exited) => KeeperEvent::Exited(Exited {
-                output: blob,
-                ..exited
-            }),
+            FromKeeper::Output { id, stream, ms, dropped } => {
+                KeeperEvent::Output { id, stream, ms, dropped, bytes: blob }
+            }
+            FromKeeper::Exited(exited) => KeeperEvent::Exited(Exited { output: blob, ..exited }),
             FromKeeper::Dropped { ids, lease } => KeeperEvent::Dropped { ids, lease },
-            FromKeeper::Tail { id, pieces } => KeeperEvent::Tail {
-                id,
-                pieces,
-                bytes: blob,
-            },
+            FromKeeper::Tail { id, pieces } => KeeperEvent::Tail { id, pieces, bytes: blob },
         };
         // Without a listener the rest is read all the same, so that the keeper can go on.
         let _ = events.send(event).await;
     }
     // The socket closes when the keeper ends; the warden tells when what fell to it is dead as well.
     let status = gone.await.unwrap_or_default();
-    let _ = events
-        .send(KeeperEvent::Gone {
-            signal: status.signal,
-        })
-        .await;
+    let _ = events.send(KeeperEvent::Gone { signal: status.signal }).await;
 }

@@ -135,9 +135,7 @@ impl Keeper {
             if self.lease_passed() {
                 // Whoever had these leases may not have them any more: nothing of it may ever start.
                 let ids = self.queue.drain(..).map(|queued| queued.run.id).collect();
-                return self
-                    .channel
-                    .push(&FromKeeper::Dropped { ids, lease: true }, &[]);
+                return self.channel.push(&FromKeeper::Dropped { ids, lease: true }, &[]);
             }
             let Some(Queued { run, base, fds }) = self.queue.pop_front() else {
                 break;
@@ -171,9 +169,7 @@ impl Keeper {
         }
         let deadline = self.deadlines.get(self.index);
         if deadline != 0 && !running.is_killed() {
-            wait = wait.min(Duration::from_millis(
-                deadline.saturating_sub(boottime_now_ms()),
-            ));
+            wait = wait.min(Duration::from_millis(deadline.saturating_sub(boottime_now_ms())));
         }
         if !self.trees.is_empty() {
             wait = wait.min(TreeKill::STEP);
@@ -191,14 +187,8 @@ impl Keeper {
         let mut fds = Vec::with_capacity(4);
         fds.push(PollFd::new(self.channel.as_fd(), events));
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
-        let out = self
-            .running
-            .as_ref()
-            .and_then(|running| running.out.as_ref());
-        let err = self
-            .running
-            .as_ref()
-            .and_then(|running| running.err.as_ref());
+        let out = self.running.as_ref().and_then(|running| running.out.as_ref());
+        let err = self.running.as_ref().and_then(|running| running.err.as_ref());
         fds.extend(out.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         fds.extend(err.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, self.timeout()) {
@@ -206,10 +196,7 @@ impl Keeper {
             result => result?,
         };
         let arrived = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-        let hit = |fd: &PollFd<'_>| {
-            fd.revents()
-                .is_some_and(|events| events.intersects(arrived))
-        };
+        let hit = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| events.intersects(arrived));
         let out_at = out.is_some().then_some(2);
         let err_at = err.is_some().then_some(2 + usize::from(out.is_some()));
         Ok(Ready {
@@ -227,11 +214,7 @@ impl Keeper {
             ToKeeper::Base { env, cwd } => self.base = Rc::new(Base::new(env, &cwd)),
             ToKeeper::Run(run) => {
                 let fds = self.channel.take_fds(run.spec.pass_fds.len())?;
-                self.queue.push_back(Queued {
-                    run,
-                    base: Rc::clone(&self.base),
-                    fds,
-                });
+                self.queue.push_back(Queued { run, base: Rc::clone(&self.base), fds });
             }
             ToKeeper::Kill { id, now: at_once } => match running {
                 Some(running) if running.id == id => running.end(Reason::Killed, at_once, now),
@@ -239,8 +222,7 @@ impl Keeper {
             },
             ToKeeper::Drop { ids } => self.unqueue(&ids, true)?,
             ToKeeper::KillTree { pid } if running.is_some() => {
-                self.trees
-                    .extend(TreeKill::begin(nix::unistd::Pid::from_raw(pid), now));
+                self.trees.extend(TreeKill::begin(nix::unistd::Pid::from_raw(pid), now));
             }
             ToKeeper::KillTree { .. } => {}
             ToKeeper::Live { id, on } => {
@@ -252,17 +234,9 @@ impl Keeper {
                 }
             }
             ToKeeper::Tail { id } => {
-                let last = running
-                    .filter(|running| running.id == id)
-                    .map(|running| running.last(TAIL));
+                let last = running.filter(|running| running.id == id).map(|running| running.last(TAIL));
                 let last = last.unwrap_or_default();
-                self.channel.push(
-                    &FromKeeper::Tail {
-                        id,
-                        pieces: last.pieces,
-                    },
-                    &last.bytes,
-                )?;
+                self.channel.push(&FromKeeper::Tail { id, pieces: last.pieces }, &last.bytes)?;
             }
         }
         Ok(())
@@ -277,13 +251,7 @@ impl Keeper {
             !found
         });
         if answer || !dropped.is_empty() {
-            self.channel.push(
-                &FromKeeper::Dropped {
-                    ids: dropped,
-                    lease: false,
-                },
-                &[],
-            )?;
+            self.channel.push(&FromKeeper::Dropped { ids: dropped, lease: false }, &[])?;
         }
         Ok(())
     }

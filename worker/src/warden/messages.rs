@@ -104,12 +104,7 @@ pub(super) enum FromKeeper {
     /// A unit's main process runs.
     Started { id: u64, pid: i32 },
     /// Live output, in the blob; `dropped` bytes before it were not forwarded.
-    Output {
-        id: u64,
-        stream: Stream,
-        ms: u64,
-        dropped: u64,
-    },
+    Output { id: u64, stream: Stream, ms: u64, dropped: u64 },
     /// A unit ended, and so did everything beneath it; its output is the blob.
     Exited(Exited),
     /// These units will not be started. `lease`: because the deadline had passed.

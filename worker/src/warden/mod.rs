@@ -47,12 +47,12 @@ mod deadlines;
 mod handle;
 mod keeper;
 mod messages;
-mod process;
+pub(crate) mod process;
 mod root;
 mod service;
-mod signals;
+pub(crate) mod signals;
 mod socket;
-mod tree;
+pub(crate) mod tree;
 mod unit;
 mod wire;
 

@@ -33,21 +33,14 @@ pub(super) struct Base {
 
 impl Default for Base {
     fn default() -> Self {
-        Self {
-            env: Vec::new(),
-            cwd: PathBuf::from("/"),
-        }
+        Self { env: Vec::new(), cwd: PathBuf::from("/") }
     }
 }
 
 impl Base {
     pub(super) fn new(env: Vec<(Text, Text)>, cwd: &Text) -> Self {
-        let entry =
-            |(key, value): (Text, Text)| Some((key.0.clone(), variable(&key, &value).ok()?));
-        Self {
-            env: env.into_iter().filter_map(entry).collect(),
-            cwd: cwd.as_os_str().into(),
-        }
+        let entry = |(key, value): (Text, Text)| Some((key.0.clone(), variable(&key, &value).ok()?));
+        Self { env: env.into_iter().filter_map(entry).collect(), cwd: cwd.as_os_str().into() }
     }
 }
 
@@ -69,10 +62,7 @@ pub(super) fn spawn(
     let argv = spec.argv.iter().map(arg).collect::<Result<Vec<_>, _>>();
     let argv = argv.map_err(|_| "an argument contains a NUL byte".to_owned())?;
     let name = spec.argv.first().ok_or("an empty command")?.as_os_str();
-    let cwd = spec
-        .cwd
-        .as_ref()
-        .map_or(base.cwd.clone(), |cwd| base.cwd.join(cwd.as_os_str()));
+    let cwd = spec.cwd.as_ref().map_or(base.cwd.clone(), |cwd| base.cwd.join(cwd.as_os_str()));
     let changes = spec.env.iter().map(|(key, value)| match value {
         Some(value) => variable(key, value).map(Some),
         None => Ok(None),
@@ -93,15 +83,27 @@ pub(super) fn spawn(
     .map_err(|errno| explain(errno, name, &program, &cwd))
 }
 
+/// Starts `argv` in this process's own folder and environment with these changes and pipes, as [`spawn`] does: for
+/// processes beneath a keeper that supervise something themselves.
+pub(crate) fn spawn_here(
+    argv: &[String],
+    env: &[(String, Option<String>)],
+    out: BorrowedFd<'_>,
+    err: BorrowedFd<'_>,
+) -> Result<Pid, String> {
+    let base = Base::new(std::env::vars_os().map(|(key, value)| (key.into(), value.into())).collect(), &".".into());
+    let spec = Spec {
+        argv: argv.iter().map(Text::from).collect(),
+        env: env.iter().map(|(key, value)| (key.into(), value.as_ref().map(Text::from))).collect(),
+        ..Spec::default()
+    };
+    spawn(&base, &spec, &[], out, err)
+}
+
 /// The base's variables without those that `spec` changes, and its own.
 fn environment<'a>(base: &'a Base, spec: &Spec, changes: &'a [Option<CString>]) -> Vec<&'a CStr> {
-    let kept = base
-        .env
-        .iter()
-        .filter(|(key, _)| !spec.env.iter().any(|(name, _)| name.0 == *key));
-    kept.map(|(_, entry)| entry.as_c_str())
-        .chain(changes.iter().flatten().map(CString::as_c_str))
-        .collect()
+    let kept = base.env.iter().filter(|(key, _)| !spec.env.iter().any(|(name, _)| name.0 == *key));
+    kept.map(|(_, entry)| entry.as_c_str()).chain(changes.iter().flatten().map(CString::as_c_str)).collect()
 }
 
 /// The file to execute: `name` itself if it has a slash, else the first one in the child's `PATH`.
@@ -113,9 +115,7 @@ fn lookup(name: &OsStr, env: &[&CStr], cwd: &Path) -> Result<CString, String> {
     if name.as_bytes().contains(&b'/') {
         return c_string(name);
     }
-    let path = env
-        .iter()
-        .find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let path = env.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
     let path = OsStr::from_bytes(path.unwrap_or(DEFAULT_PATH.as_bytes()));
     let mut refused = None;
     for folder in std::env::split_paths(path) {
@@ -147,9 +147,7 @@ fn explain(errno: Errno, name: &OsStr, program: &CStr, cwd: &Path) -> String {
         }
         Errno::EACCES if file.is_dir() => format!("cannot run {name:?}: it is a folder"),
         Errno::EACCES if file.exists() => {
-            format!(
-                "cannot run {name:?}: it is not executable, or the folder {cwd:?} may not be entered"
-            )
+            format!("cannot run {name:?}: it is not executable, or the folder {cwd:?} may not be entered")
         }
         Errno::E2BIG => format!("cannot run {name:?}: its arguments and environment are too long"),
         other => format!("cannot run {name:?} in {cwd:?}: {}", other.desc()),
@@ -164,13 +162,7 @@ struct Actions {
 }
 
 impl Actions {
-    fn new(
-        cwd: &Path,
-        spec: &Spec,
-        fds: &[OwnedFd],
-        out: BorrowedFd<'_>,
-        err: BorrowedFd<'_>,
-    ) -> io::Result<Self> {
+    fn new(cwd: &Path, spec: &Spec, fds: &[OwnedFd], out: BorrowedFd<'_>, err: BorrowedFd<'_>) -> io::Result<Self> {
         let above = spec.pass_fds.iter().copied().max().unwrap_or(2).max(2) + 1;
         let mut moved = Vec::new();
         for fd in fds {
@@ -180,15 +172,10 @@ impl Actions {
         // SAFETY: initialises the whole structure.
         check(unsafe { libc::posix_spawn_file_actions_init(raw.as_mut_ptr()) })?;
         // SAFETY: initialised by the call above.
-        let mut actions = Self {
-            raw: unsafe { raw.assume_init() },
-            _moved: Vec::new(),
-        };
+        let mut actions = Self { raw: unsafe { raw.assume_init() }, _moved: Vec::new() };
         let folder = CString::new(cwd.as_os_str().as_bytes())?;
         // SAFETY: an initialised structure and a string that the call copies.
-        check(unsafe {
-            libc::posix_spawn_file_actions_addchdir_np(&raw mut actions.raw, folder.as_ptr())
-        })?;
+        check(unsafe { libc::posix_spawn_file_actions_addchdir_np(&raw mut actions.raw, folder.as_ptr()) })?;
         // A pipe end below the targets would be overwritten by an earlier `dup2`: it is moved as well.
         for (fd, target) in [(out, 1), (err, 2)] {
             if spec.pass_fds.contains(&target) {
@@ -215,7 +202,9 @@ impl Actions {
     /// Whatever descriptor 0 of the keeper is: a child must find one there, or its first open file becomes its stdin.
     fn open_null_as_stdin(&mut self) -> io::Result<()> {
         // SAFETY: an initialised structure and a string that the call copies.
-        check(unsafe { libc::posix_spawn_file_actions_addopen(&raw mut self.raw, 0, c"/dev/null".as_ptr(), libc::O_RDONLY, 0) })
+        check(unsafe {
+            libc::posix_spawn_file_actions_addopen(&raw mut self.raw, 0, c"/dev/null".as_ptr(), libc::O_RDONLY, 0)
+        })
     }
 
     fn dup2(&mut self, fd: RawFd, target: RawFd) -> io::Result<()> {
@@ -239,11 +228,7 @@ fn duplicate<F: std::os::fd::AsFd>(fd: F, above: RawFd) -> io::Result<OwnedFd> {
 }
 
 fn check(code: libc::c_int) -> io::Result<()> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(code))
-    }
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
 }
 
 /// Session, signal mask and dispositions of a child; the same for all.
@@ -253,9 +238,7 @@ impl Attributes {
     fn new() -> Result<Self, Errno> {
         let mut raw = MaybeUninit::uninit();
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-        let flags = libc::POSIX_SPAWN_SETSID as i32
-            | libc::POSIX_SPAWN_SETSIGMASK
-            | libc::POSIX_SPAWN_SETSIGDEF;
+        let flags = libc::POSIX_SPAWN_SETSID as i32 | libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
         // SAFETY: each structure is initialised before it is read, and the calls copy the sets.
         let (attributes, results) = unsafe {
             let init = libc::posix_spawnattr_init(raw.as_mut_ptr());
@@ -264,8 +247,7 @@ impl Attributes {
             let mask = libc::posix_spawnattr_setsigmask(&raw mut attributes.0, set.as_ptr());
             libc::sigfillset(set.as_mut_ptr());
             let default = libc::posix_spawnattr_setsigdefault(&raw mut attributes.0, set.as_ptr());
-            let flags =
-                libc::posix_spawnattr_setflags(&raw mut attributes.0, flags as libc::c_short);
+            let flags = libc::posix_spawnattr_setflags(&raw mut attributes.0, flags as libc::c_short);
             (attributes, [init, mask, default, flags])
         };
         match results.into_iter().find(|code| *code != 0) {
@@ -282,24 +264,11 @@ impl Drop for Attributes {
     }
 }
 
-fn posix_spawn<A: AsRef<CStr>>(
-    program: &CStr,
-    actions: &Actions,
-    argv: &[A],
-    env: &[&CStr],
-) -> Result<Pid, Errno> {
+fn posix_spawn<A: AsRef<CStr>>(program: &CStr, actions: &Actions, argv: &[A], env: &[&CStr]) -> Result<Pid, Errno> {
     let attributes = Attributes::new()?;
     let pointer = |text: &CStr| text.as_ptr().cast_mut();
-    let argv: Vec<_> = argv
-        .iter()
-        .map(|arg| pointer(arg.as_ref()))
-        .chain([ptr::null_mut()])
-        .collect();
-    let env: Vec<_> = env
-        .iter()
-        .map(|entry| pointer(entry))
-        .chain([ptr::null_mut()])
-        .collect();
+    let argv: Vec<_> = argv.iter().map(|arg| pointer(arg.as_ref())).chain([ptr::null_mut()]).collect();
+    let env: Vec<_> = env.iter().map(|entry| pointer(entry)).chain([ptr::null_mut()]).collect();
     let mut pid = 0;
     // SAFETY: both arrays end with a null pointer, their strings and the two structures outlive the
     // call, and the callee writes to none of them.
@@ -313,9 +282,5 @@ fn posix_spawn<A: AsRef<CStr>>(
             env.as_ptr(),
         )
     };
-    if code == 0 {
-        Ok(Pid::from_raw(pid))
-    } else {
-        Err(Errno::from_raw(code))
-    }
+    if code == 0 { Ok(Pid::from_raw(pid)) } else { Err(Errno::from_raw(code)) }
 }

@@ -46,15 +46,8 @@ struct Root {
 
 /// What a fork of the warden becomes.
 enum Job {
-    Keeper {
-        socket: OwnedFd,
-        index: usize,
-    },
-    Holder {
-        spec: Spec,
-        fds: Vec<OwnedFd>,
-        reports: File,
-    },
+    Keeper { socket: OwnedFd, index: usize },
+    Holder { spec: Spec, fds: Vec<OwnedFd>, reports: File },
 }
 
 enum Turn {
@@ -82,14 +75,7 @@ fn start(control: OwnedFd, table: OwnedFd) -> io::Result<Root> {
     channel.push(&FromWarden::Ready, &[])?;
     let signals = Signals::take(getppid())?;
     let (keepers, services, gone) = (HashMap::new(), Vec::new(), Vec::new());
-    Ok(Root {
-        channel,
-        signals,
-        deadlines,
-        keepers,
-        services,
-        gone,
-    })
+    Ok(Root { channel, signals, deadlines, keepers, services, gone })
 }
 
 /// Moves `control` out of the way, makes 0, 1 and 2 `/dev/null`, and closes everything else.
@@ -160,11 +146,7 @@ impl Job {
 impl Root {
     fn turn(&mut self) -> io::Result<Turn> {
         self.channel.flush()?;
-        let timeout = if self.gone.is_empty() {
-            None
-        } else {
-            Some(Duration::from_secs(1))
-        };
+        let timeout = if self.gone.is_empty() { None } else { Some(Duration::from_secs(1)) };
         let (socket, signals) = self.wait(timeout)?;
         if signals {
             let pending = self.signals.read();
@@ -193,10 +175,7 @@ impl Root {
         if self.channel.pending() > 0 {
             events |= PollFlags::POLLOUT;
         }
-        let mut fds = [
-            PollFd::new(self.channel.as_fd(), events),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut fds = [PollFd::new(self.channel.as_fd(), events), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
             PollTimeout::try_from(timeout.as_millis()).unwrap_or(PollTimeout::MAX)
         });
@@ -205,10 +184,7 @@ impl Root {
             result => result?,
         };
         let arrived = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-        let hit = |fd: &PollFd<'_>| {
-            fd.revents()
-                .is_some_and(|events| events.intersects(arrived))
-        };
+        let hit = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| events.intersects(arrived));
         Ok((hit(&fds[0]), hit(&fds[1])))
     }
 
@@ -220,15 +196,9 @@ impl Root {
                     Ok(None) => return Ok(Some(Job::Keeper { socket, index })),
                     Ok(Some(pid)) => {
                         self.keepers.insert(pid, serial);
-                        FromWarden::KeeperStarted {
-                            serial,
-                            pid: pid.as_raw(),
-                        }
+                        FromWarden::KeeperStarted { serial, pid: pid.as_raw() }
                     }
-                    Err(error) => FromWarden::KeeperFailed {
-                        serial,
-                        error: error.to_string(),
-                    },
+                    Err(error) => FromWarden::KeeperFailed { serial, error: error.to_string() },
                 };
                 self.channel.push(&answer, &[])?;
             }
@@ -272,19 +242,11 @@ impl Root {
         for reaped in ended {
             let status = Status::from_raw(reaped.status);
             if let Some(serial) = self.keepers.remove(&reaped.pid) {
-                self.gone
-                    .push((serial, status, Instant::now() + STRAYS_LIMIT));
+                self.gone.push((serial, status, Instant::now() + STRAYS_LIMIT));
             }
-            if let Some(at) = self
-                .services
-                .iter()
-                .position(|held| held.holder == reaped.pid)
-            {
+            if let Some(at) = self.services.iter().position(|held| held.holder == reaped.pid) {
                 let held = self.services.remove(at);
-                let message = FromWarden::ServiceExited {
-                    id: held.id,
-                    status: held.ended(),
-                };
+                let message = FromWarden::ServiceExited { id: held.id, status: held.ended() };
                 self.channel.push(&message, &[])?;
             }
         }
@@ -304,15 +266,11 @@ impl Root {
         }
         let now = Instant::now();
         let clean = self.kill_strays() == 0;
-        let (told, kept) = self
-            .gone
-            .drain(..)
-            .partition(|(_, _, limit)| clean || now >= *limit);
+        let (told, kept) = self.gone.drain(..).partition(|(_, _, limit)| clean || now >= *limit);
         self.gone = kept;
         let told: Vec<(u64, Status, Instant)> = told;
         for (serial, status, _) in told {
-            self.channel
-                .push(&FromWarden::KeeperGone { serial, status }, &[])?;
+            self.channel.push(&FromWarden::KeeperGone { serial, status }, &[])?;
         }
         Ok(())
     }
@@ -326,9 +284,7 @@ impl Root {
         for keeper in self.keepers.keys() {
             let _ = kill(*keeper, Signal::SIGKILL);
         }
-        self.await_end(KEEPERS_LIMIT, |root| {
-            root.keepers.is_empty() && root.kill_strays() == 0
-        });
+        self.await_end(KEEPERS_LIMIT, |root| root.keepers.is_empty() && root.kill_strays() == 0);
         while let Some(held) = self.services.last() {
             let holder = held.holder;
             held.stop();
@@ -356,10 +312,7 @@ impl Root {
                 return;
             }
             let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-            let _ = poll(
-                &mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)],
-                timeout,
-            );
+            let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout);
         }
     }
 }

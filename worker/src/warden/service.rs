@@ -35,11 +35,7 @@ pub(super) struct Held {
 impl Held {
     /// Waits until the holder of service `id` has started it; returns the service's own number too.
     pub(super) fn new(id: u64, holder: Pid, reports: File) -> Result<(Self, i32), String> {
-        let mut held = Self {
-            id,
-            holder,
-            reports,
-        };
+        let mut held = Self { id, holder, reports };
         match held.read() {
             Ok(FromHolder::Started { pid }) => Ok((held, pid)),
             Ok(FromHolder::Failed { error }) => Err(error),
@@ -51,10 +47,7 @@ impl Held {
     pub(super) fn ended(mut self) -> Status {
         match self.read() {
             Ok(FromHolder::Ended { status }) => status,
-            _ => Status {
-                code: None,
-                signal: Some(Signal::SIGKILL as i32),
-            },
+            _ => Status { code: None, signal: Some(Signal::SIGKILL as i32) },
         }
     }
 
@@ -80,12 +73,8 @@ pub(super) fn run(spec: &Spec, fds: &[OwnedFd], signals: &Signals, mut reports: 
         // If nobody listens the warden is gone, which the signals tell.
         let _ = wire::encode(&mut frame, message, &[]).and_then(|()| reports.write_all(&frame));
     };
-    let started = File::options()
-        .write(true)
-        .open("/dev/null")
-        .map_err(|error| error.to_string());
-    let started = started
-        .and_then(|null| process::spawn(&Base::default(), spec, fds, null.as_fd(), null.as_fd()));
+    let started = File::options().write(true).open("/dev/null").map_err(|error| error.to_string());
+    let started = started.and_then(|null| process::spawn(&Base::default(), spec, fds, null.as_fd(), null.as_fd()));
     match started {
         Err(error) => say(&FromHolder::Failed { error }),
         Ok(pid) => {
@@ -116,13 +105,9 @@ fn wait(service: Pid, signals: &Signals) -> Status {
             kill_at = Some(Instant::now() + GRACE);
             continue;
         }
-        let timeout = left.map_or(PollTimeout::NONE, |left| {
-            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-        });
-        let _ = poll(
-            &mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)],
-            timeout,
-        );
+        let timeout = left
+            .map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX));
+        let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
         if signals.read().stop && kill_at.is_none() {
             let _ = killpg(service, Signal::SIGTERM);
             let _ = killpg(service, Signal::SIGCONT);

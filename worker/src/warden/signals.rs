@@ -18,16 +18,16 @@ use nix::unistd::{Pid, getppid};
 
 /// What the signals that were pending ask for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     /// Children may have ended.
     pub(super) child: bool,
     /// The parent is gone, or wants this process to end.
-    pub(super) stop: bool,
+    pub(crate) stop: bool,
 }
 
 /// The signals of this process.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     fd: SignalFd,
     parent: Pid,
 }
@@ -35,7 +35,7 @@ pub(super) struct Signals {
 impl Signals {
     /// Blocks everything that can be blocked and asks for CONT when `parent` dies. Fails if the parent
     /// has died already.
-    pub(super) fn take(parent: Pid) -> io::Result<Self> {
+    pub(crate) fn take(parent: Pid) -> io::Result<Self> {
         let mut all = SigSet::all();
         for fault in [
             Signal::SIGSEGV,
@@ -68,7 +68,7 @@ impl Signals {
     }
 
     /// Reads what is pending.
-    pub(super) fn read(&self) -> Pending {
+    pub(crate) fn read(&self) -> Pending {
         let mut pending = Pending::default();
         while let Ok(Some(info)) = self.fd.read_signal() {
             match Signal::try_from(info.ssi_signo.cast_signed()) {

@@ -35,9 +35,7 @@ impl Sender {
     pub(super) fn send<T: Serialize>(&self, message: &T, fds: Vec<OwnedFd>) -> io::Result<()> {
         let mut frame = Vec::new();
         wire::encode(&mut frame, message, &[])?;
-        self.0
-            .send(Outgoing::Frame(frame, fds))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.0.send(Outgoing::Frame(frame, fds)).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     /// Closes the socket for writing.
@@ -55,20 +53,10 @@ pub(super) fn open(stream: std::os::unix::net::UnixStream) -> io::Result<(Sender
         // An error here is an end of file there: the reader tells.
         let _ = write_frames(&write, frames).await;
     });
-    Ok((
-        Sender(sender),
-        Receiver {
-            read,
-            buffer: Vec::new(),
-            consumed: 0,
-        },
-    ))
+    Ok((Sender(sender), Receiver { read, buffer: Vec::new(), consumed: 0 }))
 }
 
-async fn write_frames(
-    write: &OwnedWriteHalf,
-    mut frames: mpsc::UnboundedReceiver<Outgoing>,
-) -> io::Result<()> {
+async fn write_frames(write: &OwnedWriteHalf, mut frames: mpsc::UnboundedReceiver<Outgoing>) -> io::Result<()> {
     let mut open = true;
     while open {
         let Some(Outgoing::Frame(mut bytes, mut fds)) = frames.recv().await else {
@@ -104,13 +92,7 @@ async fn write_all(write: &OwnedWriteHalf, bytes: &[u8], mut fds: Vec<OwnedFd>) 
                 let control = if raw.is_empty() { &[][..] } else { &rights[..] };
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
                 let iov = [IoSlice::new(rest)];
-                Ok(sendmsg::<()>(
-                    stream.as_raw_fd(),
-                    &iov,
-                    control,
-                    flags,
-                    None,
-                )?)
+                Ok(sendmsg::<()>(stream.as_raw_fd(), &iov, control, flags, None)?)
             })
             .await?;
         fds.clear();

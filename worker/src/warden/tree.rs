@@ -22,23 +22,23 @@ const TREE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What [`reap`] found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reaped {
-    pub(super) pid: Pid,
+pub(crate) struct Reaped {
+    pub(crate) pid: Pid,
     /// The wait status.
-    pub(super) status: i32,
+    pub(crate) status: i32,
     pub(super) usage: libc::rusage,
 }
 
 /// The state of this process's children after [`reap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Children {
+pub(crate) enum Children {
     None,
     Some,
 }
 
 /// Reaps everything that has ended, and tells whether children are left. With `stopped`, children that
 /// were stopped are reported too.
-pub(super) fn reap(stopped: bool, mut each: impl FnMut(Reaped)) -> Children {
+pub(crate) fn reap(stopped: bool, mut each: impl FnMut(Reaped)) -> Children {
     let flags = libc::WNOHANG | if stopped { libc::WUNTRACED } else { 0 };
     loop {
         let mut status = 0;
@@ -50,18 +50,14 @@ pub(super) fn reap(stopped: bool, mut each: impl FnMut(Reaped)) -> Children {
             0 => return Children::Some,
             -1 if Errno::last() == Errno::EINTR => {}
             -1 => return Children::None,
-            pid => each(Reaped {
-                pid: Pid::from_raw(pid),
-                status,
-                usage,
-            }),
+            pid => each(Reaped { pid: Pid::from_raw(pid), status, usage }),
         }
     }
 }
 
 /// Sends KILL to every child of this process except `spared` ones, and to their process groups. Returns
 /// how many there were.
-pub(super) fn kill_children(spared: impl Fn(Pid) -> bool) -> usize {
+pub(crate) fn kill_children(spared: impl Fn(Pid) -> bool) -> usize {
     let mut count = 0;
     for child in children_of(getpid()) {
         if spared(child) {
@@ -79,7 +75,7 @@ pub(super) fn kill_children(spared: impl Fn(Pid) -> bool) -> usize {
 }
 
 /// The children of `pid`, of all its threads.
-fn children_of(pid: Pid) -> Vec<Pid> {
+pub(crate) fn children_of(pid: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return found;
@@ -99,11 +95,8 @@ fn scan_for_children(parent: Pid) -> Vec<Pid> {
     let Ok(all) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let pids = all
-        .flatten()
-        .filter_map(|entry| parse(entry.file_name().to_str()?));
-    pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == parent))
-        .collect()
+    let pids = all.flatten().filter_map(|entry| parse(entry.file_name().to_str()?));
+    pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == parent)).collect()
 }
 
 fn parse(text: &str) -> Option<Pid> {
@@ -122,10 +115,7 @@ fn stat(pid: Pid) -> Option<Stat> {
     let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
     let mut words = rest.split(' ');
     let alive = !matches!(words.next()?, "Z" | "X");
-    Some(Stat {
-        parent: parse(words.next()?)?,
-        alive,
-    })
+    Some(Stat { parent: parse(words.next()?)?, alive })
 }
 
 /// The kill of a descendant with everything beneath it, in steps.

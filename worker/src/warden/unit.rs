@@ -66,8 +66,7 @@ impl Running {
     /// Starts the unit. The error is for people.
     pub(super) fn start(base: &Base, run: &Run, fds: &[OwnedFd]) -> Result<Self, String> {
         let pipes = pipe().and_then(|out| Ok((out, pipe()?)));
-        let ((out, out_end), (err, err_end)) =
-            pipes.map_err(|error| format!("cannot make a pipe: {error}"))?;
+        let ((out, out_end), (err, err_end)) = pipes.map_err(|error| format!("cannot make a pipe: {error}"))?;
         let started = Instant::now();
         let pid = process::spawn(base, &run.spec, fds, out_end.as_fd(), err_end.as_fd())?;
         Ok(Self {
@@ -85,10 +84,7 @@ impl Running {
             out: Some(out),
             err: Some(err),
             capture: Capture::new(run.head, run.tail),
-            live: Live {
-                on: run.live,
-                ..Live::default()
-            },
+            live: Live { on: run.live, ..Live::default() },
         })
     }
 
@@ -160,10 +156,7 @@ impl Running {
     /// The next moment at which [`Self::tick`], [`Self::settle`] or [`Self::take_live`] has to look.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let live = self.live.since.map(|since| since + COALESCE);
-        [self.timeout_at, self.kill_at, self.sweep_until, live]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.timeout_at, self.kill_at, self.sweep_until, live].into_iter().flatten().min()
     }
 
     /// Reads what one pipe holds, up to a bound.
@@ -179,11 +172,7 @@ impl Running {
 
     fn read(&mut self, stream: Stream, buffer: &mut [u8], times: usize) {
         for _ in 0..times {
-            let pipe = if stream == Stream::Out {
-                &mut self.out
-            } else {
-                &mut self.err
-            };
+            let pipe = if stream == Stream::Out { &mut self.out } else { &mut self.err };
             let Some(file) = pipe else { return };
             match file.read(buffer) {
                 Ok(count) if count > 0 => {
@@ -203,20 +192,12 @@ impl Running {
 
     /// Switches live output.
     pub(super) fn set_live(&mut self, on: bool) {
-        self.live = Live {
-            on,
-            ..Live::default()
-        };
+        self.live = Live { on, ..Live::default() };
     }
 
     /// Live output that has waited long enough, as it must be sent; `room` is false when the daemon does
     /// not read, and then it is dropped and counted.
-    pub(super) fn take_live(
-        &mut self,
-        now: Instant,
-        room: bool,
-        all: bool,
-    ) -> Vec<(FromKeeper, Vec<u8>)> {
+    pub(super) fn take_live(&mut self, now: Instant, room: bool, all: bool) -> Vec<(FromKeeper, Vec<u8>)> {
         self.live.take(self.id, now, room, all)
     }
 
@@ -275,15 +256,9 @@ impl Exited {
 impl Status {
     pub(super) fn from_raw(status: i32) -> Self {
         if libc::WIFSIGNALED(status) {
-            Self {
-                code: None,
-                signal: Some(libc::WTERMSIG(status)),
-            }
+            Self { code: None, signal: Some(libc::WTERMSIG(status)) }
         } else {
-            Self {
-                code: Some(libc::WEXITSTATUS(status)),
-                signal: None,
-            }
+            Self { code: Some(libc::WEXITSTATUS(status)), signal: None }
         }
     }
 }
@@ -346,15 +321,7 @@ impl Live {
         }
         let frame = |(stream, ms, chunk)| {
             let dropped = std::mem::take(&mut self.dropped);
-            (
-                FromKeeper::Output {
-                    id,
-                    stream,
-                    ms,
-                    dropped,
-                },
-                chunk,
-            )
+            (FromKeeper::Output { id, stream, ms, dropped }, chunk)
         };
         chunks.into_iter().map(frame).collect()
     }

@@ -48,14 +48,8 @@ impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.to_str() {
             Some(text) => serializer.serialize_str(text),
-            None => Repr::Escaped {
-                latin1: self
-                    .as_bytes()
-                    .iter()
-                    .map(|byte| char::from(*byte))
-                    .collect(),
-            }
-            .serialize(serializer),
+            None => Repr::Escaped { latin1: self.as_bytes().iter().map(|byte| char::from(*byte)).collect() }
+                .serialize(serializer),
         }
     }
 }
@@ -69,9 +63,7 @@ impl<'de> Deserialize<'de> for Text {
                 .map(|c| u8::try_from(u32::from(c)))
                 .collect::<Result<Vec<u8>, _>>()
                 .map(|bytes| Self(OsString::from_vec(bytes)))
-                .map_err(|_| {
-                    serde::de::Error::custom("latin1 text holds a character above U+00FF")
-                }),
+                .map_err(|_| serde::de::Error::custom("latin1 text holds a character above U+00FF")),
         }
     }
 }
@@ -90,14 +82,9 @@ pub(super) fn encode<T: Serialize>(out: &mut Vec<u8>, message: &T, blob: &[u8]) 
 
 fn length(len: usize) -> io::Result<[u8; 4]> {
     if len > LIMIT {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "frame too large",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "frame too large"));
     }
-    u32::try_from(len)
-        .map(u32::to_be_bytes)
-        .map_err(io::Error::other)
+    u32::try_from(len).map(u32::to_be_bytes).map_err(io::Error::other)
 }
 
 /// The lengths of JSON and blob in a frame's first [`HEADER`] bytes.
@@ -106,10 +93,7 @@ pub(super) fn lengths(header: [u8; HEADER]) -> io::Result<(usize, usize)> {
     let json = u32::from_be_bytes([a, b, c, d]) as usize;
     let blob = u32::from_be_bytes([e, f, g, h]) as usize;
     if json > LIMIT || blob > LIMIT {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "frame too large",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "frame too large"));
     }
     Ok((json, blob))
 }
@@ -133,12 +117,7 @@ mod tests {
 
     #[test]
     fn text_of_any_bytes_survives() {
-        for bytes in [
-            b"plain".to_vec(),
-            "hüh".into(),
-            vec![0xff, b'a', 0x80],
-            vec![],
-        ] {
+        for bytes in [b"plain".to_vec(), "hüh".into(), vec![0xff, b'a', 0x80], vec![]] {
             let text = Text(OsString::from_vec(bytes));
             let json = serde_json::to_string(&text).unwrap();
             assert_eq!(serde_json::from_str::<Text>(&json).unwrap(), text, "{json}");

@@ -7,21 +7,17 @@ use remuda_worker::warden::{KeeperEvent, Reason};
 use crate::support::{Witness, exited, keeper, next, python, sh, started, warden, within};
 
 /// Leaves a daemon behind: double fork and two sessions of its own.
-pub(crate) const DAEMONIZE: &str = "(setsid sh -c '(setsid sh -c \"echo ready >&9; echo >go; exec sleep 1000\" &)' &); read x <go;";
+pub(crate) const DAEMONIZE: &str =
+    "(setsid sh -c '(setsid sh -c \"echo ready >&9; echo >go; exec sleep 1000\" &)' &); read x <go;";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_daemon_dies_with_its_attempt() {
     let (_warden, mut keeper) = warden().await;
     let mut witness = Witness::new();
-    keeper
-        .run(sh(1, &witness.script(&format!("{DAEMONIZE} exit 7"))))
-        .unwrap();
+    keeper.run(sh(1, &witness.script(&format!("{DAEMONIZE} exit 7")))).unwrap();
     let exited = exited(&mut keeper).await;
     witness.assert_dead();
-    assert_eq!(
-        (exited.code, exited.signal, exited.reason),
-        (Some(7), None, Reason::Exit)
-    );
+    assert_eq!((exited.code, exited.signal, exited.reason), (Some(7), None, Reason::Exit));
     // The shells between may still be on their way out.
     assert!(exited.strays >= 1);
     assert!(witness.seen().contains("ready"));
@@ -66,9 +62,7 @@ os.write(9, b"ready\n")
 signal.pause()
 "#;
     std::fs::write(witness.dir.path().join("bomb.py"), bomb).unwrap();
-    keeper
-        .run(sh(1, &witness.script("exec python3 bomb.py")))
-        .unwrap();
+    keeper.run(sh(1, &witness.script("exec python3 bomb.py"))).unwrap();
     witness.ready(1 + 243);
     keeper.kill(1, true).unwrap();
     let exited = exited(&mut keeper).await;
@@ -82,9 +76,7 @@ async fn the_next_unit_finds_no_trace_of_the_last() {
     let (_warden, mut keeper) = warden().await;
     let mut witness = Witness::new();
     for id in 0..20 {
-        keeper
-            .run(sh(id, &witness.script(&format!("{DAEMONIZE} exit 0"))))
-            .unwrap();
+        keeper.run(sh(id, &witness.script(&format!("{DAEMONIZE} exit 0")))).unwrap();
         keeper.run(python(100 + id, "import os; print(open(f'/proc/{os.getppid()}/task/{os.getppid()}/children').read().split() == [str(os.getpid())])")).unwrap();
     }
     for _ in 0..20 {
@@ -127,18 +119,10 @@ os.read(os.open("go", os.O_RDONLY), 1)
     let mut text = String::new();
     let mut asked = false;
     while !text.contains("monitor ended 9") {
-        let KeeperEvent::Output { bytes, .. } = next(&mut keeper).await else {
-            panic!("{text}")
-        };
+        let KeeperEvent::Output { bytes, .. } = next(&mut keeper).await else { panic!("{text}") };
         text += &String::from_utf8(bytes).unwrap();
         if !asked && text.matches("ready").count() == 5 {
-            let monitor = text
-                .split("monitor ")
-                .nth(1)
-                .unwrap()
-                .lines()
-                .next()
-                .unwrap();
+            let monitor = text.split("monitor ").nth(1).unwrap().lines().next().unwrap();
             keeper.kill_tree(monitor.parse().unwrap()).unwrap();
             asked = true;
         }
@@ -178,10 +162,7 @@ async fn a_keeper_killed_by_its_attempt_takes_the_attempt_along() {
     assert_eq!(exited(&mut again).await.code, Some(4));
     other.kill(5, false).unwrap();
     let ended = exited(&mut other).await;
-    assert_eq!(
-        (ended.signal, ended.output.as_slice()),
-        (Some(15), &b"up\n"[..])
-    );
+    assert_eq!((ended.signal, ended.output.as_slice()), (Some(15), &b"up\n"[..]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -205,9 +186,7 @@ async fn a_keeper_ignores_the_signals_of_its_attempt() {
 async fn closing_a_keeper_kills_what_is_beneath_it() {
     let (warden, first) = warden().await;
     let mut witness = Witness::new();
-    first
-        .run(sh(1, &witness.script(&format!("{DAEMONIZE} sleep 1000"))))
-        .unwrap();
+    first.run(sh(1, &witness.script(&format!("{DAEMONIZE} sleep 1000")))).unwrap();
     witness.ready(1);
     within(first.close()).await;
     witness.assert_dead();

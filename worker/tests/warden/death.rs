@@ -12,12 +12,7 @@ use crate::support::{Daemon, Witness, exited, gone, options, sh, warden, within}
 /// Whether a process exists and is no zombie.
 fn alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    !matches!(
-        stat.rsplit(") ")
-            .next()
-            .and_then(|rest| rest.chars().next()),
-        None | Some('Z' | 'X')
-    )
+    !matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), None | Some('Z' | 'X'))
 }
 
 #[test]
@@ -45,14 +40,13 @@ fn a_stopped_daemon_loses_its_units_at_the_deadline() {
 async fn kill_9_of_the_warden_ends_everything() {
     let (warden, mut keeper) = warden().await;
     let mut witness = Witness::new();
-    keeper
-        .run(sh(1, &witness.script(&format!("{DAEMONIZE} sleep 1000"))))
-        .unwrap();
-    let service = sh(9, &witness.script("trap 'echo stopping >&9; exit 0' TERM; echo up >&9; while :; do sleep 1000 & wait; done"));
+    keeper.run(sh(1, &witness.script(&format!("{DAEMONIZE} sleep 1000")))).unwrap();
+    let service = sh(
+        9,
+        &witness.script("trap 'echo stopping >&9; exit 0' TERM; echo up >&9; while :; do sleep 1000 & wait; done"),
+    );
     let mut service = service;
-    service.env = std::env::vars_os()
-        .map(|(key, value)| (key, Some(value)))
-        .collect();
+    service.env = std::env::vars_os().map(|(key, value)| (key, Some(value))).collect();
     within(warden.service(service)).await.unwrap();
     witness.ready(2);
     kill(Pid::from_raw(warden.pid()), Signal::SIGKILL).unwrap();
@@ -71,27 +65,21 @@ async fn shutdown_ends_units_first_and_services_last() {
     let (warden, keeper) = warden().await;
     let mut witness = Witness::new();
     for id in [1, 2] {
-        let body = format!(
-            "trap 'echo service {id} >&9; exit 0' TERM; echo up >&9; while :; do sleep 1000 & wait; done"
-        );
+        let body =
+            format!("trap 'echo service {id} >&9; exit 0' TERM; echo up >&9; while :; do sleep 1000 & wait; done");
         let mut service = sh(id, &witness.script(&body));
         service.env = vec![("PATH".into(), std::env::var_os("PATH"))];
         let started = within(warden.service(service)).await.unwrap();
         assert!(alive(started.pid));
     }
     // Its daemon says that it ended, which it cannot do after a KILL: its own end of the pipe does.
-    keeper
-        .run(sh(1, &witness.script(&format!("{DAEMONIZE} sleep 1000"))))
-        .unwrap();
+    keeper.run(sh(1, &witness.script(&format!("{DAEMONIZE} sleep 1000")))).unwrap();
     witness.ready(3);
     let pid = warden.pid();
     within(warden.shutdown()).await;
     witness.assert_dead();
     let seen = witness.seen();
-    let order: Vec<_> = seen
-        .lines()
-        .filter(|line| line.starts_with("service"))
-        .collect();
+    let order: Vec<_> = seen.lines().filter(|line| line.starts_with("service")).collect();
     assert_eq!(order, ["service 2", "service 1"]);
     assert!(!alive(pid) && !alive(keeper.pid()));
 }
@@ -111,11 +99,7 @@ async fn services_outlive_every_unit() {
     witness.ready(2);
     within(warden.shutdown()).await;
     witness.assert_dead();
-    assert!(
-        witness.seen().contains("end") && !witness.seen().contains("unit alive"),
-        "{}",
-        witness.seen()
-    );
+    assert!(witness.seen().contains("end") && !witness.seen().contains("unit alive"), "{}", witness.seen());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -138,33 +122,17 @@ async fn the_end_of_a_service_is_reported() {
     service.env = vec![("PATH".into(), std::env::var_os("PATH"))];
     within(warden.service(service)).await.unwrap();
     let event = within(warden.next_event()).await;
-    assert_eq!(
-        event,
-        Some(WardenEvent::ServiceExited {
-            id: 7,
-            code: Some(3),
-            signal: None
-        })
-    );
+    assert_eq!(event, Some(WardenEvent::ServiceExited { id: 7, code: Some(3), signal: None }));
     witness.assert_dead();
-    let error = within(warden.service(Unit::new(8, ["no-such-server"])))
-        .await
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("command not found: \"no-such-server\""),
-        "{error}"
-    );
+    let error = within(warden.service(Unit::new(8, ["no-such-server"]))).await.unwrap_err();
+    assert!(error.to_string().contains("command not found: \"no-such-server\""), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn dropping_the_warden_ends_everything() {
     let (warden, mut keeper) = warden().await;
     let mut witness = Witness::new();
-    keeper
-        .run(sh(1, &witness.script(&format!("{DAEMONIZE} sleep 1000"))))
-        .unwrap();
+    keeper.run(sh(1, &witness.script(&format!("{DAEMONIZE} sleep 1000")))).unwrap();
     witness.ready(1);
     drop(warden);
     gone(&mut keeper).await;
@@ -182,10 +150,7 @@ fn nested(witness: &Witness) -> Unit {
             "--nocapture".as_ref(),
         ],
     )
-    .env(
-        "REMUDA_TEST_SCRIPT",
-        witness.script(&format!("{DAEMONIZE} sleep 1000")),
-    )
+    .env("REMUDA_TEST_SCRIPT", witness.script(&format!("{DAEMONIZE} sleep 1000")))
     .env("REMUDA_TEST_DEADLINE", "0");
     unit.cwd = Some(Path::new("/").to_owned());
     unit
@@ -211,10 +176,8 @@ fn kill_9_of_the_outermost_daemon_ends_all_wardens() {
     let program = std::env::current_exe().unwrap();
     let inner = witness.script(&format!("{DAEMONIZE} sleep 1000"));
     std::fs::write(witness.dir.path().join("inner"), inner).unwrap();
-    let body = format!(
-        "REMUDA_TEST_SCRIPT=$(cat inner) exec {} support::play_daemon --exact --nocapture",
-        program.display()
-    );
+    let body =
+        format!("REMUDA_TEST_SCRIPT=$(cat inner) exec {} support::play_daemon --exact --nocapture", program.display());
     let mut daemon = Daemon::start(&witness.script(&body), 0);
     witness.ready(1);
     daemon.signal(Signal::SIGKILL);

@@ -9,10 +9,7 @@ use crate::support::{Witness, exited, keeper, next, sh, started, warden, within}
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_timeout_is_term_first() {
     let (_warden, mut keeper) = warden().await;
-    let mut unit = sh(
-        1,
-        "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 1000 & wait; done",
-    );
+    let mut unit = sh(1, "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 1000 & wait; done");
     unit.timeout = Some(Duration::from_millis(1500));
     unit.grace = Duration::from_secs(50);
     keeper.run(unit).unwrap();
@@ -40,10 +37,7 @@ async fn a_timeout_is_kill_after_the_grace() {
 async fn kill_asks_a_stopped_unit_too() {
     let (_warden, mut keeper) = warden().await;
     let mut witness = Witness::new();
-    let mut unit = sh(
-        1,
-        &witness.script("trap 'exit 8' TERM; echo ready >&9; kill -STOP $$"),
-    );
+    let mut unit = sh(1, &witness.script("trap 'exit 8' TERM; echo ready >&9; kill -STOP $$"));
     unit.grace = Duration::from_secs(50);
     keeper.run(unit).unwrap();
     witness.ready(1);
@@ -78,26 +72,11 @@ async fn a_passed_deadline_kills_the_unit_and_drops_the_queue() {
     }
     started(&mut keeper).await;
     let ended = exited(&mut keeper).await;
-    assert_eq!(
-        (ended.id, ended.reason, ended.signal),
-        (1, Reason::Lease, Some(9))
-    );
-    assert_eq!(
-        next(&mut keeper).await,
-        KeeperEvent::Dropped {
-            ids: vec![2, 3],
-            lease: true
-        }
-    );
+    assert_eq!((ended.id, ended.reason, ended.signal), (1, Reason::Lease, Some(9)));
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Dropped { ids: vec![2, 3], lease: true });
     // Nothing starts until the deadline has been moved.
     keeper.run(sh(4, "exit 0")).unwrap();
-    assert_eq!(
-        next(&mut keeper).await,
-        KeeperEvent::Dropped {
-            ids: vec![4],
-            lease: true
-        }
-    );
+    assert_eq!(next(&mut keeper).await, KeeperEvent::Dropped { ids: vec![4], lease: true });
     deadlines.set(0, 0);
     keeper.run(sh(5, "exit 0")).unwrap();
     assert_eq!(exited(&mut keeper).await.code, Some(0));
@@ -108,9 +87,7 @@ async fn a_deadline_set_later_counts_too_and_one_that_moves_on_does_not_kill() {
     let (warden, mut keeper) = warden().await;
     let mut witness = Witness::new();
     let deadlines = warden.deadlines();
-    keeper
-        .run(sh(1, &witness.script("echo ready >&9; exec sleep 1000")))
-        .unwrap();
+    keeper.run(sh(1, &witness.script("echo ready >&9; exec sleep 1000"))).unwrap();
     witness.ready(1);
     let begin = boottime_now_ms();
     for _ in 0..10 {
@@ -132,9 +109,7 @@ async fn a_deadline_set_later_counts_too_and_one_that_moves_on_does_not_kill() {
 /// How often a process has gone to sleep.
 fn sleeps(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.expect("a line").trim().parse().expect("a number")
 }
 
@@ -152,9 +127,6 @@ async fn an_idle_keeper_sleeps_and_a_waiting_one_nearly() {
     let before = (sleeps(idle.pid()), sleeps(warden.pid()), sleeps(busy.pid()));
     exited(&mut busy).await;
     let after = (sleeps(idle.pid()), sleeps(warden.pid()), sleeps(busy.pid()));
-    assert!(
-        after.0 - before.0 <= 1 && after.1 - before.1 <= 1,
-        "{before:?} {after:?}"
-    );
+    assert!(after.0 - before.0 <= 1 && after.1 - before.1 <= 1, "{before:?} {after:?}");
     assert!(after.2 - before.2 <= 8, "{before:?} {after:?}");
 }

@@ -16,15 +16,8 @@ async fn settled_kib(keeper: &mut Keeper) -> u64 {
 /// The largest resident set of a process so far, in KiB.
 fn peak_kib(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .expect("a status");
-    line.split_whitespace()
-        .nth(1)
-        .expect("a number")
-        .parse()
-        .expect("a number")
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("a status");
+    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -56,16 +49,9 @@ async fn streams_are_tagged_and_bytes_survive() {
     for piece in &exited.pieces {
         let (now, later) = rest.split_at(usize::try_from(piece.len).unwrap());
         rest = later;
-        if piece.stream == Stream::Out {
-            out.extend(now)
-        } else {
-            err.extend(now)
-        }
+        if piece.stream == Stream::Out { out.extend(now) } else { err.extend(now) }
     }
-    assert_eq!(
-        (out.as_slice(), err.as_slice()),
-        (&b"\xff\xfe\0a"[..], &b"\x80err"[..])
-    );
+    assert_eq!((out.as_slice(), err.as_slice()), (&b"\xff\xfe\0a"[..], &b"\x80err"[..]));
     assert!(rest.is_empty());
 }
 
@@ -78,10 +64,7 @@ async fn a_child_may_close_its_output_and_go_on() {
     witness.ready(1);
     std::fs::write(witness.dir.path().join("go"), "x\n").unwrap();
     let exited = exited(&mut keeper).await;
-    assert_eq!(
-        (exited.code, exited.output.as_slice()),
-        (Some(6), &b"before\n"[..])
-    );
+    assert_eq!((exited.code, exited.output.as_slice()), (Some(6), &b"before\n"[..]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -90,10 +73,7 @@ async fn a_grandchild_with_the_pipe_does_not_delay_the_end() {
     let script = "(setsid sleep 1000 &); echo main; exit 0";
     keeper.run(sh(1, script)).unwrap();
     let exited = exited(&mut keeper).await;
-    assert_eq!(
-        (exited.code, exited.output.as_slice()),
-        (Some(0), &b"main\n"[..])
-    );
+    assert_eq!((exited.code, exited.output.as_slice()), (Some(0), &b"main\n"[..]));
     assert_eq!(exited.strays, 1);
 }
 
@@ -117,11 +97,7 @@ async fn pieces_are_timed() {
     keeper.run(python(1, script)).unwrap();
     let exited = exited(&mut keeper).await;
     assert_eq!(exited.pieces.len(), 2);
-    assert!(
-        exited.pieces[1].ms >= exited.pieces[0].ms + 200,
-        "{:?}",
-        exited.pieces
-    );
+    assert!(exited.pieces[1].ms >= exited.pieces[0].ms + 200, "{:?}", exited.pieces);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -132,26 +108,14 @@ async fn live_output_arrives_while_it_runs_and_can_be_switched() {
     unit.live = true;
     keeper.run(unit).unwrap();
     started(&mut keeper).await;
-    let KeeperEvent::Output {
-        id, stream, bytes, ..
-    } = next(&mut keeper).await
-    else {
-        panic!()
-    };
-    assert_eq!(
-        (id, stream, bytes.as_slice()),
-        (1, Stream::Out, &b"one\n"[..])
-    );
+    let KeeperEvent::Output { id, stream, bytes, .. } = next(&mut keeper).await else { panic!() };
+    assert_eq!((id, stream, bytes.as_slice()), (1, Stream::Out, &b"one\n"[..]));
     keeper.live(1, false).unwrap();
     keeper.tail(1).unwrap();
-    let KeeperEvent::Tail { bytes, pieces, .. } = next(&mut keeper).await else {
-        panic!()
-    };
+    let KeeperEvent::Tail { bytes, pieces, .. } = next(&mut keeper).await else { panic!() };
     assert_eq!((bytes.as_slice(), pieces.len()), (&b"one\n"[..], 1));
     std::fs::write(witness.dir.path().join("go"), "x\n").unwrap();
-    let KeeperEvent::Exited(exited) = next(&mut keeper).await else {
-        panic!("switched off")
-    };
+    let KeeperEvent::Exited(exited) = next(&mut keeper).await else { panic!("switched off") };
     assert_eq!(exited.output, b"one\ntwo\n");
 }
 
@@ -160,10 +124,7 @@ async fn a_daemon_that_does_not_read_delays_nobody_and_is_told_what_it_missed() 
     let (_warden, mut keeper) = warden().await;
     let before = settled_kib(&mut keeper).await;
     let mut witness = Witness::new();
-    let mut unit = sh(
-        1,
-        &witness.script("head -c 300000000 /dev/zero; echo done >&9; read x <go; echo end"),
-    );
+    let mut unit = sh(1, &witness.script("head -c 300000000 /dev/zero; echo done >&9; read x <go; echo end"));
     unit.live = true;
     keeper.run(unit).unwrap();
     // Blocks this thread, and with it the task that reads the keeper's socket.
@@ -196,8 +157,5 @@ async fn the_usage_is_measured() {
     keeper.run(unit).unwrap();
     let exited = exited(&mut keeper).await;
     assert!(exited.user_us + exited.system_us >= 290_000, "{exited:?}");
-    assert!(
-        exited.wall_us >= 290_000 && exited.max_rss_kib > 48_000,
-        "{exited:?}"
-    );
+    assert!(exited.wall_us >= 290_000 && exited.max_rss_kib > 48_000, "{exited:?}");
 }

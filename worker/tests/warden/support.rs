@@ -23,10 +23,7 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 }
 
 pub(crate) fn options() -> Options {
-    Options {
-        program: PathBuf::from(env!("CARGO_BIN_EXE_remuda-worker")),
-        capacity: 8,
-    }
+    Options { program: PathBuf::from(env!("CARGO_BIN_EXE_remuda-worker")), capacity: 8 }
 }
 
 /// A warden, and keeper 0 with the test's environment.
@@ -38,9 +35,7 @@ pub(crate) async fn warden() -> (Warden, Keeper) {
 
 pub(crate) async fn keeper(warden: &Warden, index: usize) -> Keeper {
     let keeper = within(warden.keeper(index)).await.expect("a keeper");
-    keeper
-        .base(std::env::vars_os(), Path::new("/"))
-        .expect("base");
+    keeper.base(std::env::vars_os(), Path::new("/")).expect("base");
     keeper
 }
 
@@ -100,16 +95,8 @@ impl Witness {
         let path = dir.path().join("witness");
         nix::unistd::mkfifo(&path, Mode::S_IRWXU).expect("a FIFO");
         nix::unistd::mkfifo(&dir.path().join("go"), Mode::S_IRWXU).expect("a FIFO");
-        let pipe = File::options()
-            .read(true)
-            .custom_flags(nix::libc::O_NONBLOCK)
-            .open(&path)
-            .expect("the reading end");
-        Self {
-            dir,
-            pipe,
-            seen: Vec::new(),
-        }
+        let pipe = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path).expect("the reading end");
+        Self { dir, pipe, seen: Vec::new() }
     }
 
     /// A script whose processes hold descriptor 9, in the witness' folder.
@@ -142,11 +129,7 @@ impl Witness {
     pub(crate) fn ready(&mut self, count: usize) {
         while self.seen.iter().filter(|byte| **byte == b'\n').count() < count {
             let read = self.read(LIMIT).expect("the processes get ready");
-            assert!(
-                read > 0,
-                "the processes ended early: {}",
-                String::from_utf8_lossy(&self.seen)
-            );
+            assert!(read > 0, "the processes ended early: {}", String::from_utf8_lossy(&self.seen));
         }
     }
 
@@ -177,12 +160,7 @@ impl Daemon {
     /// moves the deadline for as long as it is not stopped.
     pub(crate) fn start(script: &str, deadline_ms: u64) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args([
-                "support::play_daemon",
-                "--exact",
-                "--nocapture",
-                "--test-threads=1",
-            ])
+            .args(["support::play_daemon", "--exact", "--nocapture", "--test-threads=1"])
             .env("REMUDA_TEST_SCRIPT", script)
             .env("REMUDA_TEST_DEADLINE", deadline_ms.to_string())
             .stdout(Stdio::piped())
@@ -196,10 +174,7 @@ impl Daemon {
     pub(crate) fn line(&mut self, word: &str) -> String {
         loop {
             let mut line = String::new();
-            assert!(
-                self.lines.read_line(&mut line).expect("a line") > 0,
-                "no line {word:?}"
-            );
+            assert!(self.lines.read_line(&mut line).expect("a line") > 0, "no line {word:?}");
             // The test harness may have begun a line of its own.
             if let Some(at) = line.find(word) {
                 return line[at + word.len()..].trim().to_owned();
@@ -226,16 +201,11 @@ async fn play_daemon() {
     let Ok(script) = std::env::var("REMUDA_TEST_SCRIPT") else {
         return;
     };
-    let deadline: u64 = std::env::var("REMUDA_TEST_DEADLINE")
-        .expect("set")
-        .parse()
-        .expect("a number");
+    let deadline: u64 = std::env::var("REMUDA_TEST_DEADLINE").expect("set").parse().expect("a number");
     let (warden, mut keeper) = warden().await;
     let say = |line: String| {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "\n{line}")
-            .and_then(|()| out.flush())
-            .expect("stdout");
+        writeln!(out, "\n{line}").and_then(|()| out.flush()).expect("stdout");
     };
     let deadlines = warden.deadlines();
     let beat = move || deadlines.set(0, remuda_worker::warden::boottime_now_ms() + deadline);

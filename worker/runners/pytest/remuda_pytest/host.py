@@ -82,6 +82,8 @@ class Host:
             gc.collect()
             gc.freeze()
         self._wait()
+        if self.controller is not None:
+            self.controller.drain()
         self._end_session()
 
     def _wait(self):
@@ -92,10 +94,16 @@ class Host:
                 # Reports come one by one: let some gather instead of waking up for each.
                 time.sleep(REST)
 
+    def configured(self, config):
+        self.config = config
+        if self.upstream is None:
+            self.watch.look_at(config)
+
     def _why_not_fork(self):
-        if self.load.get("fork") == "never":
-            return "asked not to"
-        return self.watch.why_not_fork()
+        wish = self.load.get("fork")
+        if wish == "never":
+            return "the job asks for no forks"
+        return None if wish == "always" else self.watch.why_not_fork()
 
     def _send_manifest(self):
         for part in manifest.parts(self.session.items):
@@ -159,7 +167,7 @@ class Host:
         slot.channel, theirs = wire.pair()
         reports, write_reports = os.pipe()
         runner.flush()
-        slot.monitor = os.fork()
+        slot.monitor = monitor.fork()
         if slot.monitor == 0:
             self._in_monitor(slot, environment, descriptors, theirs, reports, write_reports)
         theirs.close()
@@ -178,7 +186,7 @@ class Host:
             os.close(reports)
             monitor.set_process_name("remuda-monitor")
             monitor.become_subreaper()
-            pid = os.fork()
+            pid = monitor.fork()
             if pid == 0:
                 theirs.close()
                 monitor.die_with_parent()

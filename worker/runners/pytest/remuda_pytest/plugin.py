@@ -47,7 +47,7 @@ class Plugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config):
-        self.host.config = config
+        self.host.configured(config)
         if importlib.util.find_spec("xdist") is None:
             config.addinivalue_line("markers", "xdist_group(name): tests which must run on one runner.")
 

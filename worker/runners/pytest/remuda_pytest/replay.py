@@ -12,6 +12,7 @@ import select
 import struct
 import warnings
 
+from _pytest.junitxml import xml_key
 from pytest import TestReport
 
 LENGTH = struct.Struct("=I")
@@ -75,11 +76,14 @@ class Sender:
         self.descriptor = descriptor
         self.level = level
         self.failed_before = failed_before(config)
+        self.junit = config.stash.get(xml_key, None)
 
     def test_passed(self, number, item, reports):
         """A test that simply passed; what the loader knows of it already is not sent."""
         if self.level < EVERYTHING and item.nodeid not in self.failed_before:
             return
+        if self.junit is not None:
+            self._send_junit(item)
         if any(type(report) is not TestReport or len(report.__dict__) > PLAIN_REPORT for report in reports):
             # A plugin has written something of its own on the report.
             self._send_reports(item, reports)
@@ -88,10 +92,24 @@ class Sender:
         self._send(("passed", number, times))
 
     def test_finished(self, item, reports):
+        if self.junit is not None:
+            self._send_junit(item)
         if self.level >= UNUSUAL or item.nodeid in self.failed_before:
             self._send_reports(item, reports)
         elif any(report.outcome in ("failed", "rerun") for report in reports):
             self._send_reports(item, reports)
+
+    def _send_junit(self, item):
+        """What record_testsuite_property and record_xml_attribute left in this process's copy."""
+        junit = self.junit
+        for reporter in junit.node_reporters.values():
+            if reporter.attrs:
+                self._send(("junit attributes", item.nodeid, {str(k): str(v) for k, v in reporter.attrs.items()}))
+        if junit.global_properties:
+            self._send(("junit properties", list(junit.global_properties)))
+        junit.node_reporters.clear()
+        del junit.node_reporters_ordered[:]
+        del junit.global_properties[:]
 
     def _send_reports(self, item, reports):
         convert = self.config.hook.pytest_report_to_serializable
@@ -194,6 +212,10 @@ class Replayer:
             self._passed(*content[1:])
         elif kind == "test":
             self._test(*content[1:])
+        elif kind == "junit attributes":
+            self.config.stash[xml_key].node_reporter(content[1]).attrs.update(content[2])
+        elif kind == "junit properties":
+            self.config.stash[xml_key].global_properties.extend(content[1])
         elif kind == "warning":
             self._warning(*content[1:])
         elif kind == "finished":

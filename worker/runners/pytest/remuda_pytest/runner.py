@@ -115,13 +115,24 @@ class Runner:
         if self.isolated:
             self._run_in_fork(number)
         else:
-            self._run_here(number, self._following(self.items[number]))
+            self._run_here(number, self._following(number))
 
-    def _following(self, item):
+    def _following(self, number):
         """The item whose fixtures must survive the teardown of this one."""
         if self.queue:
             return self.items[self.queue[0]]
-        return None if self.last else stand_in(item)
+        return None if self.last else self._stand_in(number)
+
+    def _stand_in(self, number):
+        """For an unknown next test: a node that shares every scope but the function's own.
+
+        Hooks expect an item, so a neighbour of the same class or module is better than that node itself.
+        """
+        parent = self.items[number].parent
+        for near in (number + 1, number - 1):
+            if 0 <= near < len(self.items) and self.items[near].parent is parent:
+                return self.items[near]
+        return parent
 
     def _run_here(self, number, following):
         item = self.items[number]
@@ -219,7 +230,7 @@ class Runner:
             monitor.become_subreaper()
         flush()
         state = random.getstate()
-        pid = os.fork()
+        pid = monitor.fork()
         if pid == 0:
             self.process = os.getpid()
             if self.seeded:
@@ -253,14 +264,6 @@ def flush():
             stream.flush()
         except (OSError, ValueError, AttributeError):
             pass
-
-
-def stand_in(item):
-    """A node that shares all fixtures with `item` except the function's own.
-
-    An unknown next test must keep every wider scope: the parent's chain says exactly that.
-    """
-    return item.parent
 
 
 def _broken(item, text):

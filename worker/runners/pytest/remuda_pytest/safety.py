@@ -18,6 +18,8 @@ SLOT_PREFIXES = ("REMUDA_POOL_",)
 JOB_VARIABLES = frozenset(
     "PYTEST_XDIST_WORKER_COUNT PYTEST_XDIST_TESTRUNUID REMUDA_SLOT_COUNT NEXTEST_RUN_ID".split()
 )
+# What makes a session a worker of xdist, under its names old and new.
+WORKER_ATTRIBUTES = ("workerinput", "slaveinput")
 # These plugins ask early whether they run under xdist, and are right to believe that they do not.
 TRUSTED_READERS = ("xdist", "_pytest", "pytest_cov", "pytest_sugar", "remuda_pytest")
 
@@ -27,6 +29,8 @@ class Watch:
 
     def __init__(self):
         self.read = None
+        self.asked = None
+        self.config = None
         self.sockets = open_sockets()
         self.threads = set(threading.enumerate())
         self.plain_class = type(os.environ)
@@ -34,13 +38,31 @@ class Watch:
         os.environ.__class__ = watching
         os.environb.__class__ = watching
 
+    def look_at(self, config):
+        """A conftest that asks whether it runs in a worker may configure itself for that worker."""
+        note = self._note_role
+
+        class WatchedConfig(type(config)):
+            def __getattr__(self, name):
+                # Only called for what does not exist, as `workerinput` does not in a loader.
+                if name in WORKER_ATTRIBUTES:
+                    note(name)
+                raise AttributeError("'Config' object has no attribute %r" % name)
+
+        self.config, self.config_class = config, type(config)
+        config.__class__ = WatchedConfig
+
     def stop(self):
+        if self.config is not None:
+            self.config.__class__ = self.config_class
         os.environ.__class__ = self.plain_class
         os.environb.__class__ = self.plain_class
 
     def why_not_fork(self):
         if self.read:
             return "%s read the slot variable %s while the suite was loaded" % self.read[::-1]
+        if self.asked:
+            return "%s asked for config.%s while the suite was loaded" % self.asked[::-1]
         for thread in threading.enumerate():
             if thread not in self.threads and thread.is_alive():
                 return "the thread %r was started while the suite was loaded" % thread.name
@@ -54,9 +76,15 @@ class Watch:
             pass
         elif name not in JOB_VARIABLES or os.fsencode(name) in environment._data:
             return
-        reader = _caller()
-        if self.read is None and reader is not None:
-            self.read = (name, reader)
+        reader = _caller(2)
+        if self.read is None and reader is not None and not _is_trusted(reader):
+            self.read = (name, _place(reader))
+
+    def _note_role(self, name):
+        reader = _caller(2)
+        # Installed plugins ask in order to leave reporting to the controller: that is what we want.
+        if self.asked is None and reader is not None and not _is_installed(reader.f_code.co_filename):
+            self.asked = (name, _place(reader))
 
 
 def _watching_class(plain, note):
@@ -69,17 +97,28 @@ def _watching_class(plain, note):
     return WatchedEnvironment
 
 
-def _caller():
-    """`file:line` of the code that read; None if a plugin that may do so did."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in ("os", "_collections_abc", "collections", "remuda_pytest"):
-            if module.partition(".")[0] in TRUSTED_READERS:
-                return None
-            return "%s:%d" % (frame.f_code.co_filename, frame.f_lineno)
+def _caller(depth):
+    """The frame outside the standard library's mapping code and ours."""
+    frame = sys._getframe(depth)
+    while frame is not None and _top_package(frame) in ("os", "_collections_abc", "collections", "remuda_pytest"):
         frame = frame.f_back
-    return None
+    return frame
+
+
+def _top_package(frame):
+    return frame.f_globals.get("__name__", "").partition(".")[0]
+
+
+def _is_trusted(frame):
+    return _top_package(frame) in TRUSTED_READERS
+
+
+def _is_installed(path):
+    return "site-packages" in path or "dist-packages" in path or path.startswith(os.path.dirname(os.__file__))
+
+
+def _place(frame):
+    return "%s:%d" % (frame.f_code.co_filename, frame.f_lineno)
 
 
 def open_sockets():

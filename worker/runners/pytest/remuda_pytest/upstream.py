@@ -27,6 +27,7 @@ class Listener:
         self.socket = wire.Socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind("\0" + self.address)
         self.socket.listen(64)
+        self.links = []
         host.selector.register(self.socket, selectors.EVENT_READ, self._on_connect)
 
     def _on_connect(self):
@@ -37,7 +38,14 @@ class Listener:
             return
         receiver = replay.Receiver(connection.detach())
         link = _Link(self.host, receiver)
+        self.links.append(link)
         self.host.selector.register(receiver.descriptor, selectors.EVENT_READ, link.on_content)
+
+    def drain(self):
+        """The loaders of slots have ended: what they sent is here, even if a left-over holds the other end."""
+        for link in self.links:
+            while link.on_content():
+                pass
 
 
 class _Link:
@@ -49,6 +57,9 @@ class _Link:
         self.node = None
 
     def on_content(self):
+        """Handle what is there; whether there was anything."""
+        if self.receiver is None:
+            return False
         contents, open_still = self.receiver.receive()
         for content in contents:
             if content[0] == "hello":
@@ -58,8 +69,10 @@ class _Link:
         if not open_still:
             self.host.selector.unregister(self.receiver.descriptor)
             os.close(self.receiver.descriptor)
+            self.receiver = None
             if self.node is not None:
                 worker.call_node_hook_safely(self.host.config, "pytest_testnodedown", node=self.node, error=None)
+        return bool(contents)
 
     def _welcome(self, number, environment):
         config = self.host.config

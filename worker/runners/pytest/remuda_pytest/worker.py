@@ -5,6 +5,7 @@ capture manager, the temporary folder factory) so that no other file has to.
 """
 
 import atexit
+import logging
 import os
 import random
 import re
@@ -202,6 +203,8 @@ def leave(config, session):
     hook(session=session, exitstatus=pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK)
     save_coverage(config)
     atexit._run_exitfuncs()
+    # It had been registered before the fork.
+    logging.shutdown()
 
 
 def _aware_plugins(config):

@@ -15,7 +15,7 @@ import time
 
 import fake_daemon
 
-AHEAD = 64
+AHEAD = int(os.environ.get("AHEAD", "16"))
 REST = 0.002
 
 

@@ -160,6 +160,7 @@ FORBIDDEN = {
     "variable": ("import os\nname = os.environ.get('PYTEST_XDIST_WORKER', 'main')\n", "PYTEST_XDIST_WORKER"),
     "getenv": ("import os\nname = os.getenv('TEST_ENV_NUMBER')\n", "TEST_ENV_NUMBER"),
     "in": ("import os\nhere = 'REMUDA_SLOT' in os.environ\n", "REMUDA_SLOT"),
+    "role": ("def pytest_configure(config):\n    config.role = getattr(config, 'workerinput', None)\n", "workerinput"),
     "thread": ("import threading\nstop = threading.Event()\n"
                "threading.Thread(target=stop.wait, name='busy', daemon=True).start()\n", "busy"),
     "socket": ("import socket\nheld = socket.socket()\n", "socket"),
@@ -173,7 +174,7 @@ def test_what_forbids_forking_is_named(suite, reason):
     suite.write("test_x.py", "def test_x(): pass\n")
     done = suite.load().collect()
     assert done["fork"] is False and named in done["why"]
-    if reason in ("variable", "getenv", "in"):
+    if reason in ("variable", "getenv", "in", "role"):
         assert "conftest.py:2" in done["why"]
 
 
@@ -182,6 +183,19 @@ def test_harmless_reads_do_not_forbid_forking(suite):
     suite.write("test_x.py", "def test_x(): pass\n")
     done = suite.load().collect()
     assert done["fork"] is True and done["why"] is None
+
+
+def test_forking_can_be_forced(suite):
+    suite.write("conftest.py", FORBIDDEN["role"][0])
+    suite.write("test_x.py", "def test_x(): pass\n")
+    assert suite.load(fork="always").collect()["fork"] is True
+
+
+def test_installed_plugins_may_ask_for_their_role(suite):
+    pytest.importorskip("pytest_html")
+    suite.write("test_x.py", "def test_x(): pass\n")
+    done = suite.load("--html=out.html").collect()
+    assert done["fork"] is True, done["why"]
 
 
 def test_a_suite_that_must_not_fork_runs_in_its_loader(suite):

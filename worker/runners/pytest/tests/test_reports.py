@@ -19,6 +19,10 @@ TESTS = """
     def broken(): 1 / 0
     def test_error(broken): pass
     def test_property(record_property): record_property("k", "v")
+    @pytest.mark.filterwarnings("ignore")
+    def test_xml(record_testsuite_property, record_xml_attribute):
+        record_testsuite_property("board", "b7")
+        record_xml_attribute("assertions", 12)
 """
 
 
@@ -34,10 +38,12 @@ def cases(path):
 
 def test_junitxml_equals_serial(suite):
     suite.write("test_r.py", TESTS)
-    suite.serial("--junitxml=serial.xml")
-    run = suite.run("--junitxml=ours.xml")
+    suite.serial("--junitxml=serial.xml", "-o", "junit_family=xunit1")
+    run = suite.run("--junitxml=ours.xml", "-o", "junit_family=xunit1")
     assert run.loader.done["options"]["replay"] is True
     assert cases(suite.folder / "ours.xml") == cases(suite.folder / "serial.xml")
+    text = (suite.folder / "ours.xml").read_text()
+    assert text.count('<property name="board" value="b7"') == 1 and text.count('assertions="12"') == 1
 
 
 def test_html(suite):
@@ -177,8 +183,9 @@ def test_coverage_of_a_suite_that_must_not_fork(suite):
 def test_hooks_of_the_user_run_in_runner_and_loader(suite):
     suite.write("conftest.py", """
         import os
+        loader = os.getpid()
         def note(text, config):
-            role = getattr(config, "workerinput", {}).get("workerid", "loader")
+            role = "loader" if os.getpid() == loader else config.workerinput["workerid"]
             with open("notes", "a") as file: file.write(role + " " + text + "\\n")
         def pytest_runtest_protocol(item): note("protocol " + item.name, item.config)
         def pytest_runtest_makereport(item, call): note("makereport " + call.when, item.config)
