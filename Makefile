@@ -3,7 +3,6 @@
 
 PREFIX ?= /usr/local
 CARGO ?= cargo
-VENV := target/venv
 
 setup: ## installs redis-server, Python with venv, and the test frameworks into target/venv
 	@sh deploy/setup.sh
@@ -21,7 +20,8 @@ lint:
 
 unit:
 	$(CARGO) build --workspace --bins --locked
-	$(VENV)/bin/python -m pytest -q worker/runners/pytest/tests
+	target/pytest/new/bin/python -m pytest -q -p no:cacheprovider worker/runners/pytest/tests
+	target/pytest/old/bin/python -m pytest -q -p no:cacheprovider worker/runners/pytest/tests
 	$(CARGO) nextest run --workspace --locked
 
 soak: setup ## the long versions: a million property calls, large crash tests

@@ -43,3 +43,6 @@ if ! cmp -s e2e/requirements.txt "$stamp"; then
   target/venv/bin/pip install --quiet --disable-pip-version-check -r e2e/requirements.txt
   cp e2e/requirements.txt "$stamp"
 fi
+
+# the environments of the pytest runner's own tests: the newest pytest with plugins, and the oldest that is supported
+bash worker/runners/pytest/tests/setup.sh target/pytest

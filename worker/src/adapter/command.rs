@@ -142,7 +142,7 @@ fn output(exited: &Exited) -> Detail {
     Detail { sections, ..Detail::default() }
 }
 
-/// Text of at most [`STREAM_BYTES`], the middle cut out; bytes that are not UTF-8 are shown as such.
+/// Text of at most 128 KiB, the middle cut out; bytes that are not UTF-8 are shown as such.
 #[must_use]
 pub fn clipped(bytes: &[u8]) -> String {
     if bytes.len() <= STREAM_BYTES {

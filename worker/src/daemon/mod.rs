@@ -1,5 +1,5 @@
 //! The daemon: one loop, one inbox. Every source (keepers, runners, the store, the heart, signals, the bell) becomes
-//! a [`Message`]; a handler changes state; then `advance` and `pump` act on what the state now asks for.
+//! a `Message`; a handler changes state; then `advance` and `pump` act on what the state now asks for.
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
 //! ways to run a task, `collect` serves collect tasks, `shutdown` ends it all, `status` tells what runs.
