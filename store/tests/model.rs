@@ -1,12 +1,5 @@
 //! Random histories against the real scripts on a real server and the pure model; see `model/checker.rs` for what is
 //! checked after every step.
-#![allow(
-    dead_code,
-    dropping_copy_types,
-    clippy::neg_cmp_op_on_partial_ord,
-    clippy::comparison_to_empty,
-    clippy::collapsible_if
-)]
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::cast_precision_loss, clippy::too_many_lines)]
 
 #[path = "model/book.rs"]

@@ -11,11 +11,12 @@ use remuda_protocol::spec::{GroupKind, JobSpec};
 pub type Check<T = ()> = Result<T, String>;
 
 macro_rules! ensure {
-    ($condition:expr, $($words:tt)+) => {
-        if !$condition {
+    ($condition:expr, $($words:tt)+) => {{
+        let holds: bool = $condition;
+        if !holds {
             return Err(format!($($words)+));
         }
-    };
+    }};
 }
 pub(crate) use ensure;
 

@@ -205,14 +205,23 @@ fn check_claims(farm: &Farm, book: &Book) -> Check {
     for (fence, hash) in &farm.claims {
         let claim = &book.claims[fence];
         let at = |f| word(hash, f);
-        let same = (at("worker"), at("j"), number(hash, "g"), number(hash, "first"), number(hash, "count"))
-            == (
-                claim.worker.as_str(),
-                claim.job.as_str(),
-                i64::from(claim.group),
-                i64::from(claim.first),
-                i64::from(claim.count),
-            );
+        let found = (
+            at("worker"),
+            number(hash, "slot"),
+            at("j"),
+            number(hash, "g"),
+            number(hash, "first"),
+            number(hash, "count"),
+        );
+        let told = (
+            claim.worker.as_str(),
+            i64::from(claim.slot),
+            claim.job.as_str(),
+            i64::from(claim.group),
+            i64::from(claim.first),
+            i64::from(claim.count),
+        );
+        let same = found == told;
         ensure!(same, "claim {fence} is {hash:?}, the book says {claim:?}");
         ensure!((number(hash, "cancel") == 1) == claim.cancelled, "claim {fence}: cancel {}", number(hash, "cancel"));
         let left = i64::from(book.left(*fence));
@@ -281,7 +290,7 @@ fn check_index(farm: &Farm, book: &Book) -> Check {
         for lane in job.lanes.iter().flatten() {
             let (g, spec) = job.lane_spec(*lane);
             let key = (j.clone(), *lane);
-            let waits = word(&farm.lanes[&key], "wait") != "";
+            let waits = !word(&farm.lanes[&key], "wait").is_empty();
             let head = farm.queues.get(&key).map(|q| -q[0].us.max(0.0));
             let stolen = farm.rests.contains_key(&key).then_some(1e12);
             let score = if farm.alone.contains_key(&key) { Some(-1e15) } else { head.or(stolen) };

@@ -221,7 +221,7 @@ pub async fn join(world: &mut World, random: &mut Random) -> Check {
     world.say(format!("join {} ({}), after {predecessor:?}", who.worker, who.labels));
     world.calls += 1;
     world.store.resync(&who).await.map_err(fatal)?;
-    world.clients.push(Client { who, held: BTreeMap::new(), last: None, joined: true });
+    world.clients.push(Client { who, held: BTreeMap::new(), last: None });
     world.after(&allowed).await?;
     ensure!(
         predecessor.is_none_or(|old| !world.farm.workers.contains_key(&old)),
@@ -290,15 +290,12 @@ fn die(world: &mut World, random: &mut Random) -> Check {
 }
 
 async fn drain(world: &mut World, random: &mut Random) -> Check {
-    if let Some(client) = world.clients.first().map(|c| c.who.worker.clone()) {
-        if world.farm.workers.contains_key(&client) {
-            let on = u8::from(random.percent(60));
-            world.say(format!("drain {client} {on}"));
-            world.set(&format!("w:{client}"), Some("drain"), on.to_string()).await;
-            world.after(&Allowed::default()).await?;
-        }
-    }
-    Ok(())
+    let client = world.clients.first().map(|c| c.who.worker.clone()).filter(|w| world.farm.workers.contains_key(w));
+    let Some(client) = client else { return Ok(()) };
+    let on = u8::from(random.percent(60));
+    world.say(format!("drain {client} {on}"));
+    world.set(&format!("w:{client}"), Some("drain"), on.to_string()).await;
+    world.after(&Allowed::default()).await
 }
 
 async fn jump(world: &mut World, random: &mut Random) -> Check {

@@ -28,7 +28,7 @@ pub async fn to_the_end(world: &mut World, random: &mut Random) -> Check {
     };
     world.calls += 1;
     world.store.resync(&who).await.map_err(|e| e.to_string())?;
-    world.clients.push(Client { who, held: BTreeMap::new(), last: None, joined: true });
+    world.clients.push(Client { who, held: BTreeMap::new(), last: None });
     world.after(&Allowed::default()).await?;
     let names: Vec<String> = world.book.jobs.keys().cloned().collect();
     for j in &names {

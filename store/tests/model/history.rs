@@ -209,7 +209,7 @@ impl World {
                 && allowed.results.keys().filter(|(r, _)| r == f).count() as u32 == self.book.left(*f)
         };
         let done: Vec<u64> = allowed.lost.keys().copied().filter(done).collect();
-        done.iter().for_each(|f| drop(allowed.lost.remove(f)));
+        allowed.lost.retain(|f, _| !done.contains(f));
     }
 
     /// I13: the state after a repeated call is the state before it.

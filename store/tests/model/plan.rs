@@ -27,7 +27,6 @@ pub struct Client {
     pub held: BTreeMap<u64, Claim>,
     /// Its last call that asked for work.
     pub last: Option<NextCall>,
-    pub joined: bool,
 }
 
 /// The same pools in every job of a history, but for those that define them otherwise.
