@@ -152,7 +152,8 @@ class Host:
     # Forking.
 
     def _fork(self, message, descriptors):
-        slot = Slot(message["slot"], worker.Node(self.config, message["number"], message["env"], self.load.get("slots", 1)))
+        node = worker.Node(self.config, message["number"], message["env"], self.load.get("slots", 1))
+        slot = Slot(message["slot"], node)
         try:
             worker.call_node_hook(self.config, "pytest_configure_node", node=slot.node)
             if self.why is not None:

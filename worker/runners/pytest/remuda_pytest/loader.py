@@ -37,8 +37,10 @@ def main(folder):
         wire.send(control, failure(problem, USAGE_ERROR, problem))
         return USAGE_ERROR
     # Only now: everything else imports pytest.
-    from . import host, upstream
+    from . import host, safety, upstream
 
+    if load.get("fork") != "never":
+        safety.forget_slot()
     this_host = host.Host(control, load, untouched_random)
     if load.get("controller"):
         this_host.upstream = upstream.Upstream(load)

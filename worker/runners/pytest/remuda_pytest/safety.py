@@ -87,6 +87,13 @@ class Watch:
             self.asked = (name, _place(reader))
 
 
+def forget_slot():
+    """A loader that will be forked belongs to no slot, even if it was started inside another run's test."""
+    for name in list(os.environ):
+        if name in SLOT_VARIABLES or name.startswith(SLOT_PREFIXES):
+            del os.environ[name]
+
+
 def _watching_class(plain, note):
     class WatchedEnvironment(plain):
         # `get`, `in`, `os.getenv` and `dict(os.environ)` all come through here.

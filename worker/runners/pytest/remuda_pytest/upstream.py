@@ -7,7 +7,6 @@ user are heard: reports are pickled.
 """
 
 import os
-import pickle
 import secrets
 import selectors
 import socket

@@ -86,14 +86,6 @@ class Reader:
         return messages
 
 
-def send_with_descriptors(connection, message, descriptors):
-    """The descriptors belong to the first byte of the frame."""
-    data = frame(message)
-    rights = array.array("i", descriptors).tobytes()
-    sent = connection.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-    connection.sendall(data[sent:])
-
-
 def connect_descriptor(number):
     """The connected socket behind an inherited descriptor, which no child may inherit again."""
     connection = Socket(fileno=int(number))

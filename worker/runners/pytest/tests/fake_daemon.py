@@ -3,6 +3,7 @@
 Speaks docs/runner-protocol.md from the other side with the runner's own wire.py; plans nothing.
 """
 
+import array
 import importlib.util
 import json
 import os
@@ -21,6 +22,14 @@ PATIENCE = 20.0
 _spec = importlib.util.spec_from_file_location("wire", os.path.join(RUNNERS, "remuda_pytest", "wire.py"))
 wire = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(wire)
+
+
+def send_with_descriptors(connection, message, descriptors):
+    """The descriptors belong to the first byte of the frame."""
+    data = wire.frame(message)
+    rights = array.array("i", descriptors).tobytes()
+    sent = connection.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    connection.sendall(data[sent:])
 
 
 def receive(reader):
@@ -91,7 +100,7 @@ class Loader:
         }
         env.update(environment or {})
         message = {"type": "fork", "slot": slot, "number": number, "env": env}
-        wire.send_with_descriptors(self.control, message, runner.descriptors)
+        send_with_descriptors(self.control, message, runner.descriptors)
         runner.handed_over()
         return runner
 

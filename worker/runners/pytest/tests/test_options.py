@@ -226,7 +226,7 @@ def test_sys_path_and_argv_are_pytests(suite):
     suite.write("test_x.py", """
         import json, os, sys
         def test_x():
-            told = {"path": sys.path[:2], "argv": sys.argv, "cwd": os.getcwd(), "main": sys.modules["__main__"].__name__}
+            told = {"path": sys.path[:2], "argv": sys.argv, "cwd": os.getcwd()}
             with open(os.environ.get("OUT", "serial.out"), "w") as file: json.dump(told, file)
     """)
     suite.serial("test_x.py")

@@ -145,7 +145,13 @@ def test_a_basetemp_of_the_user(suite):
 
 @pytest.mark.parametrize("capture", ["fd", "sys", "tee-sys", "no"])
 def test_capture_methods(suite, capture):
-    suite.write("test_c.py", "import sys\ndef test_c():\n    print('out')\n    print('err', file=sys.stderr)\n    assert 0\n")
+    suite.write("test_c.py", """
+        import sys
+        def test_c():
+            print('out')
+            print('err', file=sys.stderr)
+            assert 0
+    """)
     result = suite.run("--capture=" + capture, slots=1).results["test_c.py::test_c"]
     sections = dict(result["detail"].get("sections", []))
     assert sections == ({} if capture == "no" else {"Captured stdout call": "out\n", "Captured stderr call": "err\n"})

@@ -206,6 +206,13 @@ def test_harmless_reads_do_not_forbid_forking(suite):
     assert done["fork"] is True and done["why"] is None
 
 
+def test_a_loader_started_inside_another_runs_test_belongs_to_no_slot(suite):
+    suite.write("conftest.py", "import os\ncopy = dict(os.environ)\n")
+    suite.write("test_x.py", "import conftest\ndef test_x(): assert 'PYTEST_XDIST_WORKER' not in conftest.copy\n")
+    run = suite.run(environment={"PYTEST_XDIST_WORKER": "gw9"})
+    assert run.loader.done["fork"] is True and run.outcomes == {"test_x.py::test_x": "passed"}
+
+
 def test_forking_can_be_forced(suite):
     suite.write("conftest.py", FORBIDDEN["role"][0])
     suite.write("test_x.py", "def test_x(): pass\n")
