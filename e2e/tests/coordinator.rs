@@ -41,7 +41,10 @@ async fn an_attached_job_is_cancelled_everywhere_when_the_grace_is_over() {
     coordinator.wait().unwrap();
     let end = fleet.end_of(&job, 30).await;
     assert_eq!((end.state.as_str(), end.reason.as_str(), end.groups[0].ended[6]), ("cancelled", "owner", 4));
-    until("the tasks' processes to end", 10, async || marked("E2E_SLEEPER=1").iter().all(|(_, c)| !c.contains("sleep 600"))).await;
+    until("the tasks' processes to end", 10, async || {
+        marked("E2E_SLEEPER=1").iter().all(|(_, c)| !c.contains("sleep 600"))
+    })
+    .await;
     assert_eq!(lines(&fleet.path().join("begun")).len(), 2);
 }
 
