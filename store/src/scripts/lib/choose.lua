@@ -217,7 +217,9 @@ local function try_lane(want, job, lane)
   local e = pick(want, job, group, lane)
   if not e then return nil end
   local most = single(e) and 1 or portion(want, group, e.us < 0 and -1 or e.us / e.count)
-  if e.count < most and e.flags == '' then e = widen(want, group, lane, e, most) end
+  -- not in a suite without history: what its modules cost to set up is not known, and one slot would hoard them
+  local unknown = lane.warm == 1 and e.us < 0
+  if e.count < most and e.flags == '' and not unknown then e = widen(want, group, lane, e, most) end
   local n = min(e.count, most)
   if n < e.count then
     local rest = rest_of(e, n)
