@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use remuda_e2e::fleet::Fleet;
-use remuda_e2e::processes::python;
+use remuda_e2e::processes::{python, until};
 use remuda_e2e::support::group;
 use remuda_protocol::outcome::{Detail, Outcome};
 use remuda_protocol::spec::{Adapter, GroupBy, GroupKind, Isolation, JobSpec, LaneSpec};
@@ -155,4 +155,21 @@ async fn a_test_that_hangs_is_killed_alone() {
     eprintln!("{}", fleet.log());
     let outcomes: Vec<_> = found.values().map(|f| f.0).collect();
     assert_eq!(outcomes, [Outcome::Passed, Outcome::Passed, Outcome::TimedOut], "{found:?}");
+}
+
+#[tokio::test]
+async fn a_suite_that_reads_its_slot_while_it_loads_runs_a_process_a_slot() {
+    let mut fleet = Fleet::start(&[]).await;
+    fleet.worker(2, &[]);
+    let text = "import os, pytest, time\nN = os.environ.get('TEST_ENV_NUMBER', 'none')\n@pytest.mark.parametrize('i', range(8))\ndef test_a(i):\n    time.sleep(0.1)\n    assert os.environ['TEST_ENV_NUMBER'] == N\n    assert i != 5 or os._exit(3)\n";
+    std::fs::write(fleet.path().join("test_slots.py"), text).unwrap();
+    let spec = suite(&fleet, "j1", &[], Isolation::Slot);
+    let (_, found) = run(&fleet, &spec).await;
+    let count = |o: Outcome| found.values().filter(|f| f.0 == o).count();
+    assert_eq!((count(Outcome::Passed), count(Outcome::Errored)), (7, 1), "{found:?}");
+    assert_eq!(found["test_slots.py::test_a[5]"].0, Outcome::Errored);
+    until("the host's closing report", 20, async || {
+        fleet.store.reports("j1").await.unwrap().iter().any(|r| r.no_fork.contains("TEST_ENV_NUMBER"))
+    })
+    .await;
 }

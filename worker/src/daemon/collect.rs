@@ -55,6 +55,7 @@ impl Daemon {
             std::path::Path::new(&spec.tree.path),
         )?;
         let (argv, settings) = self.loader_command(group_spec, &spec.id, &env)?;
+        let settings = if owner.is_some() { self.of_one_slot(settings, &spec.id, group) } else { settings };
         let own = owner.map(|slot| self.slot_environment(slot, spec)).unwrap_or_default();
         let (control, mut receiver) = process::start(&keeper, id, argv, own, &settings)?;
         let until = boottime_now_ms() + self.settings.lease_ms() - self.settings.margin_ms();
@@ -87,6 +88,7 @@ impl Daemon {
             tests: Vec::new(),
             positions: std::collections::HashMap::new(),
             fork: Ok(()),
+            controller: None,
             options: crate::loader::messages::Options::default(),
             late: Vec::new(),
             summary: String::new(),
@@ -101,6 +103,16 @@ impl Daemon {
     fn free_index(&self) -> Option<usize> {
         let first = self.settings.slots as usize;
         (first..first + MOST_LOADERS).find(|i| self.loaders.values().all(|l| l.keeper_index != *i))
+    }
+
+    /// A loader that a single slot has for itself, because the suite must not be forked: it reports to the first one.
+    fn of_one_slot(&self, mut settings: serde_json::Value, job: &str, group: u32) -> serde_json::Value {
+        settings["fork"] = "never".into();
+        let shared = self.loaders.values().find(|l| l.job == job && l.group == group && l.owner.is_none());
+        if let Some(controller) = shared.and_then(|l| l.controller.clone()) {
+            settings["controller"] = controller.into();
+        }
+        settings
     }
 
     fn slot_environment(&self, slot: u32, spec: &JobSpec) -> Vec<(String, String)> {
@@ -143,10 +155,11 @@ impl Daemon {
                     loader.tests.extend(tests);
                 }
             }
-            Some(FromRunner::ManifestDone { fork, why, options, .. }) => {
+            Some(FromRunner::ManifestDone { fork, why, options, controller, .. }) => {
                 if let Some(loader) = self.loaders.get_mut(&id) {
                     loader.fork = if fork { Ok(()) } else { Err(why.unwrap_or_default()) };
                     loader.options = options;
+                    loader.controller = controller;
                 }
                 self.on_manifest(id);
             }

@@ -93,11 +93,9 @@ impl Daemon {
         if let Some(own) = all.iter().find(|l| l.owner == Some(slot)) {
             return Some(own.id);
         }
-        let free = all.into_iter().find(|l| l.owner.is_none())?;
-        if free.phase == Phase::Ready && free.fork.is_err() {
-            free.owner = Some(slot); // it becomes this slot's runner
-        }
-        Some(free.id)
+        // a suite that must not be forked has a loader for each slot; the first one only gathers their reports
+        let shared = all.into_iter().find(|l| l.owner.is_none())?;
+        (shared.phase != Phase::Ready || shared.fork.is_ok()).then_some(shared.id)
     }
 
     fn fork_runner(&mut self, slot: u32, loader: u64, spec: &JobSpec) -> std::io::Result<()> {
@@ -331,10 +329,10 @@ impl Daemon {
     }
 
     fn finish_if_quiet(&self, id: u64) {
-        if let Some(loader) = self.loaders.get(&id)
-            && loader.phase == Phase::Finishing
-            && loader.alive == 0
-        {
+        let Some(loader) = self.loaders.get(&id) else { return };
+        let mut others = self.loaders.values().filter(|l| l.job == loader.job && l.group == loader.group && l.id != id);
+        let gathers = loader.owner.is_none() && others.any(|l| l.owner.is_some());
+        if loader.phase == Phase::Finishing && loader.alive == 0 && !gathers {
             loader.control.send(&ToRunner::Finish, Vec::new());
         }
     }
@@ -482,7 +480,8 @@ impl Daemon {
         let died = !given_back && loader.phase != Phase::Finishing;
         let deaths = self.deaths.entry((loader.job.clone(), loader.group)).or_default();
         *deaths += u32::from(died);
-        let blame = died && *deaths > FORGIVEN_DEATHS;
+        // a loader of one slot is that slot's runner: the test that ran is to blame
+        let blame = died && (loader.owner.is_some() || *deaths > FORGIVEN_DEATHS);
         for slot in 0..self.settings.slots {
             if self.slots[slot as usize].runner.as_ref().is_none_or(|r| r.loader != id) {
                 continue;
@@ -496,6 +495,11 @@ impl Daemon {
                     self.report(&assignment, None, 0, 0, &Detail::default());
                 }
             }
+        }
+        let shared =
+            self.loaders.values().find(|l| l.job == loader.job && l.group == loader.group && l.owner.is_none());
+        if let Some(id) = shared.map(|l| l.id) {
+            self.finish_if_quiet(id);
         }
         self.close_suite(loader);
     }

@@ -75,6 +75,9 @@ pub enum FromRunner {
         /// What the suite asks for.
         #[serde(default)]
         options: Options,
+        /// Where loaders of single slots send their reports, if it may not be forked.
+        #[serde(default)]
+        controller: Option<String>,
     },
     /// Collection failed.
     ManifestFailure {
@@ -140,6 +143,9 @@ pub enum FromRunner {
     },
     /// After the last teardown.
     Done {},
+    /// A word of a newer runner, or one that asks nothing of us.
+    #[serde(other)]
+    Unknown,
 }
 
 /// To a loader or a runner.
@@ -171,4 +177,15 @@ pub enum ToRunner<'a> {
     Idle,
     /// Nothing will come any more.
     Last,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_not_known_does_not_end_the_conversation() {
+        let message: FromRunner = serde_json::from_str(r#"{"type":"stop","reason":"enough"}"#).unwrap();
+        assert!(matches!(message, FromRunner::Unknown));
+    }
 }

@@ -59,6 +59,8 @@ pub struct Loader {
     pub positions: HashMap<String, u32>,
     /// Whether it may be forked, and why not.
     pub fork: Result<(), String>,
+    /// Where loaders of single slots send their reports, if it may not be forked.
+    pub controller: Option<String>,
     /// What the suite asks for.
     pub options: Options,
     /// Late failures of wide fixtures.
