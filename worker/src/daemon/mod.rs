@@ -2,9 +2,10 @@
 //! a `Message`; a handler changes state; then `advance` and `pump` act on what the state now asks for.
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
-//! ways to run a task, `collect` serves collect tasks, `shutdown` ends it all, `status` tells what runs.
+//! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `shutdown` ends it all, `status` tells what runs.
 
 mod claims;
+mod closing;
 mod collect;
 mod commands;
 mod inbox;

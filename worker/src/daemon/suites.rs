@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::{Detail, Outcome};
 use remuda_protocol::spec::{GroupSpec, JobSpec};
-use remuda_store::HostReport;
 
 use super::Daemon;
 use super::commands::place_of;
@@ -17,8 +16,8 @@ use crate::adapter::{command, pytest};
 use crate::environment;
 use crate::heartbeat::Held;
 use crate::loader::messages::{FromRunner, TestResult, ToRunner};
-use crate::loader::process::{self, Killed, Loader, Phase, Retired, Runner};
-use crate::warden::{KeeperEvent, Reason, boottime_now_ms};
+use crate::loader::process::{self, Killed, Loader, Phase};
+use crate::warden::boottime_now_ms;
 
 impl Daemon {
     /// Job and group of every suite that is loaded here.
@@ -239,7 +238,7 @@ impl Daemon {
     }
 
     /// What a runner printed past the framework's capture since the last result.
-    fn printed(&self, slot: u32) -> Option<(String, u64)> {
+    pub(super) fn printed(&self, slot: u32) -> Option<(String, u64)> {
         let runner = self.slots[slot as usize].runner.as_ref()?;
         let parts: Vec<_> = runner.taps.iter().filter_map(crate::loader::tap::Tap::take).collect();
         let dropped = parts.iter().map(|p| p.1).sum();
@@ -267,7 +266,7 @@ impl Daemon {
         self.finish_if_quiet(id);
     }
 
-    fn blame(&mut self, slot: u32, killed: Option<Killed>, how: &str, printed: Option<(String, u64)>) {
+    pub(super) fn blame(&mut self, slot: u32, killed: Option<Killed>, how: &str, printed: Option<(String, u64)>) {
         let queue = &mut self.slots[slot as usize].queue;
         let guilty = match killed {
             Some(Killed::Stop) => None,
@@ -290,102 +289,6 @@ impl Daemon {
         };
         let sections = printed.map(|(text, _)| vec![("output".to_owned(), text)]).unwrap_or_default();
         self.report(&done, Some(outcome), us, 0, &Detail { message, sections, ..Detail::default() });
-    }
-
-    /// Lets a slot's runner tear down and end; its slot is free for another.
-    pub(super) fn retire_runner(&mut self, slot: u32) {
-        if let Some(runner) = self.slots[slot as usize].runner.take() {
-            runner.sender.send(&ToRunner::Last, Vec::new());
-            if let Some(loader) = self.loaders.get_mut(&runner.loader) {
-                loader.retired.push(Retired {
-                    generation: runner.generation,
-                    monitor: runner.monitor,
-                    sender: runner.sender,
-                });
-            }
-        }
-    }
-
-    /// No more work for this suite on this host: ends its runners, then its session.
-    pub(super) fn finish_suite(&mut self, job: &str, group: u32) {
-        let ids: Vec<u64> = self
-            .loaders
-            .values()
-            .filter(|l| l.job == job && l.group == group && l.phase == Phase::Ready)
-            .map(|l| l.id)
-            .collect();
-        for id in ids {
-            for slot in 0..self.settings.slots {
-                let its = |r: &Runner| r.loader == id;
-                if self.slots[slot as usize].runner.as_ref().is_some_and(its) {
-                    self.retire_runner(slot);
-                }
-            }
-            if let Some(loader) = self.loaders.get_mut(&id) {
-                loader.phase = Phase::Finishing;
-            }
-            self.finish_if_quiet(id);
-        }
-    }
-
-    fn finish_if_quiet(&self, id: u64) {
-        let Some(loader) = self.loaders.get(&id) else { return };
-        let mut others = self.loaders.values().filter(|l| l.job == loader.job && l.group == loader.group && l.id != id);
-        let gathers = loader.owner.is_none() && others.any(|l| l.owner.is_some());
-        if loader.phase == Phase::Finishing && loader.alive == 0 && !gathers {
-            loader.control.send(&ToRunner::Finish, Vec::new());
-        }
-    }
-
-    /// In a drain: suites that no slot works for.
-    pub(super) fn finish_idle_suites(&mut self) {
-        let idle: Vec<(String, u32)> = self
-            .loaders
-            .values()
-            .filter(|l| {
-                l.phase == Phase::Ready
-                    && !self.slots.iter().any(|s| s.work().is_some_and(|w| w == (l.job.clone(), l.group)))
-            })
-            .map(|l| (l.job.clone(), l.group))
-            .collect();
-        for (job, group) in idle {
-            self.finish_suite(&job, group);
-        }
-    }
-
-    pub(super) fn on_finished(&mut self, id: u64, summary: String) {
-        if let Some(loader) = self.loaders.get_mut(&id) {
-            loader.summary = summary;
-        }
-    }
-
-    /// A loader's session has ended: its words go into the host's closing report, which is sent with the last one.
-    fn close_suite(&mut self, loader: Loader) {
-        let key = (loader.job.clone(), loader.group);
-        let report = self.closing.entry(key.clone()).or_insert_with(|| HostReport {
-            worker: self.settings.worker.clone(),
-            host: self.settings.host.clone(),
-            group: loader.group,
-            ..HostReport::default()
-        });
-        report.summary.push_str(&loader.summary);
-        report.late.extend(loader.late);
-        if let Err(why) = loader.fork {
-            report.no_fork = why;
-        }
-        let more = self.loaders.values().any(|l| l.job == key.0 && l.group == key.1);
-        if loader.phase != Phase::Finishing || more {
-            return;
-        }
-        let Some(report) = self.closing.remove(&key) else { return };
-        self.reporting += 1;
-        let (store, inbox) = (self.store.patient(super::LONG_PATIENCE), self.inbox.clone());
-        tokio::spawn(async move {
-            if let Err(error) = store.report(&key.0, &report).await {
-                tracing::warn!(%error, "the closing report was not delivered");
-            }
-            let _ = inbox.send(Message::Reported);
-        });
     }
 
     /// Kills what runs some of a slot's sent tasks.
@@ -454,59 +357,7 @@ impl Daemon {
             let _ = loader.keeper.kill(loader.unit, true);
         }
     }
-
-    pub(super) fn on_loader_unit(&mut self, id: u64, event: KeeperEvent) {
-        match event {
-            KeeperEvent::Exited(exited) => {
-                let given_back = matches!(exited.reason, Reason::Lease | Reason::Killed);
-                self.loader_ended(id, &command::judge(&exited).1, given_back);
-            }
-            KeeperEvent::Gone { .. } => {
-                let message = "its supervisor was killed".to_owned();
-                self.loader_ended(id, &Detail { message, ..Detail::default() }, false);
-            }
-            _ => {}
-        }
-    }
-
-    /// A loader and everything beneath it ended. If the lease did it, or we did, no test is to blame; if it died by
-    /// itself, the first times everything is tried again, because most of what ran is innocent.
-    fn loader_ended(&mut self, id: u64, detail: &Detail, given_back: bool) {
-        let Some(loader) = self.loaders.remove(&id) else { return };
-        tracing::info!(job = loader.job, message = detail.message, output = ?detail.sections, "a loader ended");
-        self.heart.forget_keeper(loader.keeper_index);
-        self.deadlines.set(loader.keeper_index, 0);
-        self.collect_ended_early(&loader, detail, given_back);
-        let died = !given_back && loader.phase != Phase::Finishing;
-        let deaths = self.deaths.entry((loader.job.clone(), loader.group)).or_default();
-        *deaths += u32::from(died);
-        // a loader of one slot is that slot's runner: the test that ran is to blame
-        let blame = died && (loader.owner.is_some() || *deaths > FORGIVEN_DEATHS);
-        for slot in 0..self.settings.slots {
-            if self.slots[slot as usize].runner.as_ref().is_none_or(|r| r.loader != id) {
-                continue;
-            }
-            let printed = self.printed(slot);
-            let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
-            let how = if detail.message.is_empty() { "its loader ended" } else { &detail.message };
-            self.blame(slot, if blame { killed } else { Some(Killed::Stop) }, how, printed);
-            if given_back {
-                for assignment in std::mem::take(&mut self.slots[slot as usize].queue) {
-                    self.report(&assignment, None, 0, 0, &Detail::default());
-                }
-            }
-        }
-        let shared =
-            self.loaders.values().find(|l| l.job == loader.job && l.group == loader.group && l.owner.is_none());
-        if let Some(id) = shared.map(|l| l.id) {
-            self.finish_if_quiet(id);
-        }
-        self.close_suite(loader);
-    }
 }
-
-/// A loader may die so often by itself before the tests that ran at that moment are blamed.
-const FORGIVEN_DEATHS: u32 = 2;
 
 /// A test that runs longer than this gives back what waits behind it.
 const LONG: Duration = Duration::from_secs(1);
