@@ -343,7 +343,8 @@ impl Daemon {
             let loader = it.runner.as_ref().and_then(|r| self.loaders.get(&r.loader));
             let asked = loader.and_then(|l| l.options.group_by.as_deref()).is_none_or(|by| by == "test");
             let (timeout, splits) = (patience(group), asked && splits(&group.adapter));
-            if age > LONG && splits && it.queue.len() > 1 {
+            let long = if it.runner.is_some() { LONG_IN_SUITE } else { LONG };
+            if age > long && splits && it.queue.len() > 1 {
                 self.drop_unstarted(slot);
             }
             if self.slots[slot as usize].runner.is_some() && timeout.is_some_and(|limit| age > limit) {
@@ -361,6 +362,9 @@ impl Daemon {
 
 /// A test that runs longer than this gives back what waits behind it.
 const LONG: Duration = Duration::from_secs(1);
+/// The same in a suite, where the first test of a module also sets up what the ones behind it share: given back too
+/// soon, they would have it set up again elsewhere.
+const LONG_IN_SUITE: Duration = Duration::from_secs(5);
 /// What a bridge may take beyond a test's timeout to end one native runner and start another.
 const BRIDGE_LIMIT: Duration = Duration::from_secs(90);
 
