@@ -69,6 +69,9 @@ pub struct Run {
     /// Only tests that match (the framework's own -k)
     #[arg(short = 'k', value_name = "EXPR")]
     pub keyword: Option<String>,
+    /// Only tests with these marks (the framework's own -m)
+    #[arg(short = 'm', value_name = "EXPR")]
+    pub marks: Option<String>,
     /// A fresh fork for each test, or a warm runner for each slot
     #[arg(long, value_enum, value_name = "slot|test", hide_possible_values = true)]
     pub isolation: Option<IsolationArg>,

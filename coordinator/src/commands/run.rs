@@ -57,7 +57,7 @@ fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) ->
             "`{group}` names a group, and after `--` stands a command; give one or the other"
         )));
     }
-    let made = adhoc::command(&args.command, args.keyword.as_deref())?;
+    let made = adhoc::command(&args.command, &selection(args))?;
     let settings = context.settings(typed.over(made.flags));
     let words: Vec<String> = args.command.iter().filter_map(|w| w.to_str().map(str::to_owned)).collect();
     let head = Context::head(&context.folder, template::command_line(&words), &settings)?;
@@ -75,19 +75,21 @@ fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) ->
     })
 }
 
+/// The framework's own words for what `-k` and `-m` on our side of the dashes ask for.
+fn selection(args: &Run) -> Vec<String> {
+    let flags = [("-k", args.keyword.as_ref()), ("-m", args.marks.as_ref())];
+    flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?.clone()])).flatten().collect()
+}
+
 fn from_file(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Made, Error> {
     let Some(file) = &context.files.project else { return Err(Error::Nothing("there is no remuda.toml".into())) };
-    if args.keyword.is_some() {
-        return Err(Error::Usage(
-            "-k goes with a command after `--`; for a group, put it into `args` of remuda.toml".into(),
-        ));
-    }
     let settings = context.settings(typed);
     let chosen = file.select(&args.groups)?;
     if chosen.is_empty() {
         return Err(Error::Nothing(format!("{} defines no group; add [groups.NAME]", file.path.display())));
     }
-    let drafts = job::drafts(file, &chosen)?;
+    let mut drafts = job::drafts(file, &chosen)?;
+    adhoc::narrow(&mut drafts, &selection(args))?;
     let name = if args.groups.is_empty() { crate::config::FILE.to_owned() } else { args.groups.join(" ") };
     let head = Context::head(file.folder(), name, &settings)?;
     let pools = file.pools.iter().map(|(name, pool)| (name.clone(), pool.items.clone())).collect();

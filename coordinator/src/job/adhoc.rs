@@ -28,20 +28,43 @@ pub struct Adhoc {
     pub note: Option<String>,
 }
 
-/// The job of `remuda run -- CMD`. `keyword`: `-k` on our side of the dashes.
+/// Narrows every suite among `drafts` to `selection`, arguments of its framework.
+///
+/// # Errors
+/// There is a selection, and no suite that it could go to.
+pub fn narrow(drafts: &mut [Draft], selection: &[String]) -> Result<(), Error> {
+    let Some(flag) = selection.first() else { return Ok(()) };
+    let mut suites = 0;
+    for draft in drafts {
+        if let Adapter::Pytest { args, .. } = &mut draft.adapter {
+            args.splice(0..0, selection.iter().cloned());
+            suites += 1;
+        }
+    }
+    if suites == 0 {
+        return Err(Error::Usage(format!(
+            "{flag} selects among the tests of a framework, and no group here has one; leave {flag} out"
+        )));
+    }
+    Ok(())
+}
+
+/// The job of `remuda run -- CMD`. `selection`: arguments for the framework from our side of the dashes.
 ///
 /// # Errors
 /// A word is not UTF-8, or a flag does not go with the command.
-pub fn command(words: &[OsString], keyword: Option<&str>) -> Result<Adhoc, Error> {
+pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error> {
     let words = utf8(words)?;
-    let Some(called) = pytest::recognise(&words) else {
-        if keyword.is_some() {
+    // what only tells about pytest is one plain command
+    let Some(called) = pytest::recognise(&words).filter(|called| !pytest::only_tells(&called.args)) else {
+        if let Some(flag) = selection.first() {
             return Err(Error::Usage(format!(
-                "-k goes with a test framework, and `{}` is run as one plain command; leave -k out",
+                "{flag} goes with a test framework, and `{}` is run as one plain command; leave {flag} out",
                 words[0]
             )));
         }
-        let hidden = words.iter().position(|w| w == "pytest" || w == "py.test").filter(|&at| at > 0);
+        let hidden =
+            words.iter().position(|w| w == "pytest" || w == "py.test").filter(|&at| at > 0 && words[at - 1] != "-m");
         let note = hidden.map(|at| {
             let (before, rest) = words.split_at(at);
             format!(
@@ -57,9 +80,7 @@ pub fn command(words: &[OsString], keyword: Option<&str>) -> Result<Adhoc, Error
     };
     let known = pytest::known(&called.args);
     let mut args = called.args;
-    if let Some(keyword) = keyword {
-        args.splice(0..0, ["-k".to_owned(), keyword.to_owned()]);
-    }
+    args.splice(0..0, selection.iter().cloned());
     let flags = Layer {
         slots: typed(known.slots),
         maxfail: typed(known.maxfail),

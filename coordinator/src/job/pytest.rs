@@ -63,6 +63,14 @@ pub fn recognise(words: &[String]) -> Option<Called> {
     None
 }
 
+/// Whether these arguments make pytest tell something about itself instead of running tests.
+#[must_use]
+pub fn only_tells(args: &[String]) -> bool {
+    const TELLING: [&str; 8] =
+        ["-h", "--help", "-V", "--version", "--markers", "--fixtures", "--fixtures-per-test", "--cache-show"];
+    args.iter().take_while(|word| *word != "--").any(|word| TELLING.contains(&word.as_str()))
+}
+
 /// Reads the flags that Remuda carries out. What makes no sense is left for pytest to refuse.
 #[must_use]
 pub fn known(args: &[String]) -> Known {
@@ -187,6 +195,11 @@ mod tests {
         assert!(
             known(&words("-xs")).live && known(&words("--capture=no")).live && !known(&words("--capture=sys")).live
         );
+    }
+
+    #[test]
+    fn questions_about_pytest_are_no_run() {
+        assert!(only_tells(&words("-q --help")) && only_tells(&words("--version")) && !only_tells(&words("-x -- -h")));
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn variables_travel_by_name_and_a_typed_one_must_be_set() {
 
 #[test]
 fn pytest_on_the_command_line_keeps_its_flags_and_ours_follow_them() {
-    let made = adhoc::command(&words("python3 -m pytest -n 3 -x tests"), Some("fast")).unwrap();
+    let made = adhoc::command(&words("python3 -m pytest -n 3 -x tests"), &["-k".into(), "fast".into()]).unwrap();
     let Adapter::Pytest { program, args, .. } = &made.draft.adapter else { panic!("not pytest") };
     assert_eq!(program.join(" "), "python3 -m pytest");
     assert_eq!(args.join(" "), "-k fast -n 3 -x tests");
@@ -107,14 +107,14 @@ fn pytest_on_the_command_line_keeps_its_flags_and_ours_follow_them() {
 
 #[test]
 fn any_other_command_is_one_task() {
-    let made = adhoc::command(&words("make -C lib check"), None).unwrap();
+    let made = adhoc::command(&words("make -C lib check"), &[]).unwrap();
     assert_eq!(
         (made.draft.name.as_str(), &made.draft.items),
         ("make", &Items::Known(vec!["make -C lib check".into()]))
     );
-    let note = adhoc::command(&words("uv run pytest -q"), None).unwrap().note.unwrap();
+    let note = adhoc::command(&words("uv run pytest -q"), &[]).unwrap().note.unwrap();
     assert_eq!(note, "this runs as one task; for test by test: uv run remuda run -- pytest -q");
-    assert_eq!(adhoc::command(&words("make"), Some("x")).unwrap_err().exit(), Exit::Usage);
+    assert_eq!(adhoc::command(&words("make"), &["-k".into(), "x".into()]).unwrap_err().exit(), Exit::Usage);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn names_that_are_not_utf8_are_refused_and_shown() {
     let error = adhoc::each(&[OsString::from("x"), OsString::from(":::"), bad.clone()], false).unwrap_err();
     assert_eq!(error.to_string(), r"item 1 (caf\xe9) is not UTF-8, and names of tasks must be; rename it");
     assert_eq!(error.exit().code(), 2);
-    let error = adhoc::command(&[OsString::from("ls"), bad], None).unwrap_err();
+    let error = adhoc::command(&[OsString::from("ls"), bad], &[]).unwrap_err();
     assert!(error.to_string().contains(r"caf\xe9"), "{error}");
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 fn spec(line: &str) -> Arc<JobSpec> {
     let words: Vec<_> = line.split_whitespace().map(std::ffi::OsString::from).collect();
-    let draft = adhoc::command(&words, None).unwrap().draft;
+    let draft = adhoc::command(&words, &[]).unwrap().draft;
     let tree = Tree { path: "/src".into(), host: "h".into(), mark: "1:2".into() };
     let head =
         Head { id: "j".into(), name: "n".into(), submitter: "me".into(), project: "p".into(), tree, embedded: true };

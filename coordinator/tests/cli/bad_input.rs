@@ -147,6 +147,45 @@ fn something_that_is_no_redis_is_called_so() {
         .says(&["does not answer like a Redis"]);
 }
 
+/// A Redis as an old one would present itself: a relay that changes the version in what a real server says.
+fn aged(port: u16) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let own = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::thread::spawn(move || make_older(server, client));
+        }
+    });
+    own
+}
+
+fn make_older(mut server: std::net::TcpStream, mut client: std::net::TcpStream) {
+    const FIELD: &[u8] = b"redis_version:";
+    let mut buffer = vec![0; 1 << 20];
+    while let Ok(n @ 1..) = server.read(&mut buffer) {
+        if let Some(at) = buffer[..n].windows(FIELD.len()).position(|w| w == FIELD) {
+            buffer[at + FIELD.len()] = b'6';
+        }
+        if client.write_all(&buffer[..n]).is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_redis_that_is_too_old_is_refused_with_its_version() {
+    let farm = Farm::start(&[]);
+    let url = format!("redis://127.0.0.1:{}", aged(farm.port));
+    Ranch::new().run(&["--redis", &url, "each", "true", ":::", "a"]).exits(3).says(&[
+        "cannot use Redis 6.",
+        "7.0 or newer is needed",
+        "hint: update it",
+    ]);
+}
+
 #[test]
 fn a_label_that_no_worker_has_is_named() {
     let ranch = Ranch::new();

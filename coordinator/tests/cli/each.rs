@@ -199,3 +199,22 @@ fn help_fits_a_screen() {
         assert!(seen.out.lines().count() <= 50 && seen.out.contains("xample"), "{args:?}:\n{}", seen.out);
     }
 }
+
+#[test]
+fn a_signal_shows_what_runs_where_and_since_when() {
+    let ranch = Ranch::new();
+    let mut live =
+        ranch.start(&["each", "-n", "1", "while [ ! -e go ]; do sleep 0.05; done # {}", ":::", "alpha", "beta"]);
+    live.wait_for("claimed");
+    let console = ranch.work().join("console");
+    let shown = || std::fs::read_to_string(&console).unwrap();
+    for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+        let before = shown().len();
+        live.signal(signal);
+        while !shown()[before..].contains("alpha") {
+            std::thread::yield_now();
+        }
+    }
+    ranch.write("go", "");
+    assert!(live.end().success());
+}

@@ -75,6 +75,90 @@ fn a_flag_means_the_same_on_both_sides_of_the_dashes() {
 }
 
 #[test]
+fn marks_select_on_both_sides_and_in_groups() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", "import pytest\n@pytest.mark.slow\ndef test_s(): pass\ndef test_q(): pass\n");
+    ranch.write("pytest.ini", "[pytest]\nmarkers = slow\n");
+    run(&ranch, &["-m", "slow"], &[]).exits(0).says(&["1 test: 1 passed"]);
+    run(&ranch, &[], &["-m", "not slow"]).exits(0).says(&["1 test: 1 passed"]);
+    let program = python().display().to_string();
+    let group =
+        |name: &str| format!("[groups.{name}]\nadapter = \"pytest\"\nprogram = [\"{program}\", \"-m\", \"pytest\"]\n");
+    ranch.write("remuda.toml", &group("suite"));
+    ranch.run(&["run", "-m", "slow"]).exits(0).says(&["1 test: 1 passed"]);
+    ranch.write("remuda.toml", "[groups.a]\nadapter = \"command\"\ncommand = \"true\"\n");
+    ranch.run(&["run", "-k", "x"]).exits(2).says(&["-k selects among the tests of a framework", "leave -k out"]);
+}
+
+#[test]
+fn questions_about_pytest_are_answered_by_pytest() {
+    let ranch = Ranch::new();
+    let seen = run(&ranch, &[], &["--version"]).exits(0);
+    assert!(format!("{}{}", seen.out, seen.err).contains("pytest 9"), "{}{}", seen.out, seen.err);
+}
+
+#[test]
+fn an_id_that_is_too_long_is_refused_by_its_beginning() {
+    let ranch = Ranch::new();
+    ranch.write(
+        "test_a.py",
+        "import pytest\n@pytest.mark.parametrize('x', [1], ids=['y' * (1 << 20)])\ndef test_long(x): pass\n",
+    );
+    let seen = run(&ranch, &[], &[]).says(&[
+        "the test id `test_a.py::test_long[yyy",
+        "has 1048598 bytes; at most 65536 are possible: give its parameters shorter ids",
+    ]);
+    assert!(seen.code == Some(2) && seen.err.len() < 4000, "{:?}: the id itself must not fill the screen", seen.code);
+}
+
+/// Fixtures that own the locked board from set-up to teardown; a second owner fails.
+const BOARD: &str = r#"
+import os, time, pytest
+
+@pytest.fixture(scope="module")
+def board():
+    name = "owned-" + os.environ["REMUDA_POOL_BOARDS"]
+    os.mkdir(name)
+    yield
+    time.sleep(0.3)
+    os.rmdir(name)
+
+@pytest.mark.parametrize("n", range(3))
+def test_board(board, n):
+    time.sleep(0.05)
+"#;
+
+#[test]
+fn locks_are_held_until_module_fixtures_are_torn_down() {
+    let ranch = Ranch::new();
+    let program = python().display().to_string();
+    let mut toml = "[pools.boards]\nitems = [\"b1\"]\n".to_owned();
+    for name in ["a", "b", "c"] {
+        ranch.write(&format!("test_{name}.py"), BOARD);
+        toml += &format!(
+            "[groups.{name}]\nadapter = \"pytest\"\nprogram = [\"{program}\", \"-m\", \"pytest\"]\nargs = [\"test_{name}.py\"]\nlocks = {{ boards = 1 }}\n"
+        );
+    }
+    ranch.write("remuda.toml", &toml);
+    ranch.run(&["run", "-n", "2"]).exits(0).says(&["9 tests: 9 passed"]);
+    assert!(!ranch.work().join("owned-b1").exists());
+}
+
+#[test]
+fn a_group_of_the_suites_own_stays_on_one_runner() {
+    let ranch = Ranch::new();
+    let suite = "import os, time, pytest\n@pytest.mark.parametrize('n', range(4))\n@pytest.mark.xdist_group('db')\ndef test_db(n):\n    open('db', 'a').write('%d\\n' % os.getpid())\n    time.sleep(0.05)\n@pytest.mark.parametrize('n', range(4))\ndef test_free(n):\n    open('free', 'a').write('%d\\n' % os.getpid())\n    time.sleep(0.05)\n";
+    ranch.write("test_a.py", suite);
+    ranch.write("test_b.py", suite);
+    run(&ranch, &[], &[]).exits(0).says(&["16 tests: 16 passed"]);
+    let pids = |name: &str| -> std::collections::BTreeSet<String> {
+        std::fs::read_to_string(ranch.work().join(name)).unwrap().lines().map(str::to_owned).collect()
+    };
+    assert_eq!(pids("db").len(), 1);
+    assert_ne!(pids("free"), pids("db"), "the rest goes where it likes");
+}
+
+#[test]
 fn nothing_collected_has_its_own_code() {
     let ranch = Ranch::new();
     ranch.write("test_a.py", "");

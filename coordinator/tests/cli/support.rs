@@ -94,8 +94,9 @@ impl Ranch {
 
     /// Starts a run whose facts can be waited for.
     pub(crate) fn start(&self, args: &[&str]) -> Live {
+        let console = std::fs::File::create(self.work().join("console")).unwrap();
         let mut child =
-            self.command(args).env("REMUDA_EVENTS", "-").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            self.command(args).env("REMUDA_EVENTS", "-").stdout(Stdio::piped()).stderr(console).spawn().unwrap();
         let facts = BufReader::new(child.stdout.take().unwrap());
         Live { child, facts }
     }

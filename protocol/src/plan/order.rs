@@ -21,6 +21,8 @@ pub struct Known<'a> {
     pub file: &'a str,
     /// What shares the widest fixtures: class or module.
     pub scope: &'a str,
+    /// Name under which the suite itself keeps tests on one runner.
+    pub group: Option<&'a str>,
     /// Expected time without wide set-up, µs.
     pub us: Option<u64>,
 }
@@ -73,6 +75,13 @@ struct Draft {
     members: Vec<u32>,
     us: Option<u64>,
     cost: Option<u64>,
+    whole: bool,
+}
+
+/// Consecutive tests that share a place; `whole`: never to be parted.
+struct Stretch {
+    members: Vec<u32>,
+    whole: bool,
 }
 
 /// Makes the plan for `slots` slots.
@@ -82,8 +91,8 @@ pub fn plan(tests: &[Known<'_>], costs: &SetupCosts, slots: usize, keep: Keep) -
     let total: u64 = times.iter().flatten().sum();
     let share = total / slots.max(1) as u64;
     let mut drafts = Vec::new();
-    for members in stretches(tests, keep) {
-        cut(members, tests, &times, costs, share, keep, &mut drafts);
+    for stretch in stretches(tests, keep) {
+        cut(stretch, tests, &times, costs, share, keep, &mut drafts);
     }
     if keep != Keep::Order {
         // slowest first; the sort is stable, so that equals (and the unknown) keep collection order
@@ -97,7 +106,7 @@ pub fn plan(tests: &[Known<'_>], costs: &SetupCosts, slots: usize, keep: Keep) -
             count: u32::try_from(draft.members.len()).unwrap_or(u32::MAX),
             us,
             cost,
-            whole: keep.whole(),
+            whole: draft.whole,
         });
         plan.order.extend(draft.members);
     }
@@ -119,21 +128,24 @@ fn estimate(tests: &[Known<'_>]) -> Vec<Option<u64>> {
     tests.iter().map(|t| t.us.or_else(|| by_file.get(t.file).copied().and_then(mean)).or_else(|| mean(all))).collect()
 }
 
-/// Consecutive tests of one file, or of one scope where only scopes must stay whole.
-fn stretches(tests: &[Known<'_>], keep: Keep) -> Vec<Vec<u32>> {
-    let mut found: Vec<Vec<u32>> = Vec::new();
-    let name = |t: &Known<'_>| if keep == Keep::Scope { t.scope.to_owned() } else { t.file.to_owned() };
-    let mut at: HashMap<String, usize> = HashMap::new();
-    let mut last: Option<String> = None;
-    for (i, test) in tests.iter().enumerate() {
-        let position = u32::try_from(i).unwrap_or(u32::MAX);
-        let this = name(test);
+/// Consecutive tests of one file, or of one scope where only scopes must stay whole; a group of the suite's own is
+/// gathered from wherever its tests are.
+fn stretches(tests: &[Known<'_>], keep: Keep) -> Vec<Stretch> {
+    let mut found: Vec<Stretch> = Vec::new();
+    let mut at: HashMap<(bool, &str), usize> = HashMap::new();
+    let mut last = None;
+    for (test, position) in tests.iter().zip(0..) {
+        let group = test.group.filter(|_| keep != Keep::Order);
+        let whole = group.is_some() || keep.whole();
+        let name = group.unwrap_or(if keep == Keep::Scope { test.scope } else { test.file });
+        let this = (group.is_some(), name);
         // what must stay whole is gathered even where the framework's order has parted it
-        if last.as_ref() == Some(&this) || (keep.whole() && at.contains_key(&this)) {
-            found[at[&this]].push(position);
-        } else {
-            at.insert(this.clone(), found.len());
-            found.push(vec![position]);
+        match at.get(&this) {
+            Some(&stretch) if whole || last == Some(this) => found[stretch].members.push(position),
+            _ => {
+                at.insert(this, found.len());
+                found.push(Stretch { members: vec![position], whole });
+            }
         }
         last = Some(this);
     }
@@ -151,7 +163,7 @@ fn setup_cost(members: &[u32], tests: &[Known<'_>], costs: &SetupCosts) -> Optio
 
 /// Cuts one stretch where the gain exceeds the repeated set-up; long tests stand alone.
 fn cut(
-    members: Vec<u32>,
+    Stretch { members, whole }: Stretch,
     tests: &[Known<'_>],
     times: &[Option<u64>],
     costs: &SetupCosts,
@@ -162,9 +174,9 @@ fn cut(
     let cost = setup_cost(&members, tests, costs);
     let sum = |m: &[u32]| m.iter().map(|&i| times[i as usize]).sum::<Option<u64>>();
     let known = sum(&members);
-    if keep.whole() || known.is_none() {
-        for part in members.chunks(if keep.whole() { usize::MAX } else { MAX_RUN }) {
-            out.push(Draft { members: part.to_vec(), us: sum(part), cost });
+    if whole || known.is_none() {
+        for part in members.chunks(if whole { usize::MAX } else { MAX_RUN }) {
+            out.push(Draft { members: part.to_vec(), us: sum(part), cost, whole });
         }
         return;
     }
@@ -174,20 +186,25 @@ fn cut(
         let us = times[member as usize].unwrap_or(0);
         if us >= target {
             if keep == Keep::Order && !part.is_empty() {
-                out.push(Draft { members: std::mem::take(&mut part), us: Some(std::mem::take(&mut part_us)), cost });
+                out.push(Draft {
+                    members: std::mem::take(&mut part),
+                    us: Some(std::mem::take(&mut part_us)),
+                    cost,
+                    whole,
+                });
             }
-            out.push(Draft { members: vec![member], us: Some(us), cost });
+            out.push(Draft { members: vec![member], us: Some(us), cost, whole });
             continue;
         }
         part.push(member);
         part_us += us;
         if part_us >= target || part.len() == MAX_RUN {
-            out.push(Draft { members: std::mem::take(&mut part), us: Some(part_us), cost });
+            out.push(Draft { members: std::mem::take(&mut part), us: Some(part_us), cost, whole });
             part_us = 0;
         }
     }
     if !part.is_empty() {
-        out.push(Draft { members: part, us: Some(part_us), cost });
+        out.push(Draft { members: part, us: Some(part_us), cost, whole });
     }
 }
 
@@ -196,7 +213,7 @@ mod tests {
     use super::*;
 
     fn known(file: &'static str, us: Option<u64>) -> Known<'static> {
-        Known { file, scope: file, us }
+        Known { file, scope: file, group: None, us }
     }
 
     fn covers_all(plan: &Plan, n: usize) {
@@ -252,6 +269,18 @@ mod tests {
         let plan = plan(&tests, &SetupCosts::new(), 2, Keep::File);
         assert_eq!(plan.order, [0, 2, 1]);
         assert!(plan.runs.iter().all(|r| r.whole));
+    }
+
+    #[test]
+    fn a_group_of_the_suite_is_gathered_over_files_and_nothing_else_is() {
+        let mut tests = [known("a", None), known("a", None), known("b", None), known("b", None)];
+        (tests[0].group, tests[3].group) = (Some("a"), Some("a"));
+        let plan = plan(&tests, &SetupCosts::new(), 2, Keep::Free);
+        assert_eq!(plan.order, [0, 3, 1, 2]);
+        assert_eq!(
+            plan.runs.iter().map(|r| (r.count, r.whole)).collect::<Vec<_>>(),
+            [(2, true), (1, false), (1, false)]
+        );
     }
 
     #[test]

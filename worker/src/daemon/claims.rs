@@ -97,7 +97,9 @@ impl Outbox {
 impl Daemon {
     /// The claims in hand.
     pub(super) fn fences(&self) -> Vec<u64> {
-        let mut fences: Vec<u64> = self.slots.iter().flat_map(|s| s.queue.iter().map(|a| a.fence)).collect();
+        let owed = self.owed.values().map(|o| o.assignment.fence);
+        let mut fences: Vec<u64> =
+            self.slots.iter().flat_map(|s| s.queue.iter().map(|a| a.fence)).chain(owed).collect();
         fences.sort_unstable();
         fences.dedup();
         fences
@@ -138,7 +140,8 @@ impl Daemon {
 
     /// Forgets a claim with its last task.
     fn let_go(&mut self, fence: u64) {
-        if !self.slots.iter().any(|s| s.holds(fence)) {
+        let owed = self.owed.values().any(|o| o.assignment.fence == fence);
+        if !owed && !self.slots.iter().any(|s| s.holds(fence)) {
             self.heart.release(fence);
         }
     }
@@ -302,6 +305,7 @@ impl Daemon {
                 self.stop_aborted(u32::try_from(slot).unwrap_or(u32::MAX));
             }
         }
+        self.stop_owed(fence, why);
         self.let_go(fence);
     }
 

@@ -133,6 +133,9 @@ impl Daemon {
         self.heart.forget_keeper(loader.keeper_index);
         self.deadlines.set(loader.keeper_index, 0);
         self.collect_ended_early(&loader, detail, given_back);
+        for retired in &loader.retired {
+            self.pay_for(retired.generation);
+        }
         let died = !given_back && loader.phase != Phase::Finishing;
         let deaths = self.deaths.entry((loader.job.clone(), loader.group)).or_default();
         *deaths += u32::from(died);

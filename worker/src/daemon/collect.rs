@@ -14,12 +14,14 @@ use crate::adapter::pytest;
 use crate::environment;
 use crate::heartbeat::Held;
 use crate::loader::messages::FromRunner;
-use crate::loader::plan::{Target, add_all, unique_ids};
+use crate::loader::plan::{Target, add_all, too_long, unique_ids};
 use crate::loader::process::{self, Loader, Phase};
 use crate::warden::boottime_now_ms;
 
 /// pytest's exit code for "no tests collected".
 const NOTHING: i32 = 5;
+/// pytest's exit code for wrong usage; ours for ids that cannot be used.
+const USAGE: i32 = 4;
 
 impl Daemon {
     /// Begins a collect task that has not begun.
@@ -179,9 +181,16 @@ impl Daemon {
         let ids = unique_ids(&loader.tests);
         loader.positions = ids.iter().cloned().zip(0..).collect();
         let tests = std::mem::take(&mut loader.tests);
+        if loader.options.group_by.as_deref().is_none_or(|by| by == "test") && tests.iter().any(|t| t.group.is_some()) {
+            loader.options.group_by = Some("group".to_owned());
+        }
         if loader.collecting.is_none() {
             loader.phase = Phase::Ready;
             return self.outbox.ring();
+        }
+        if let Some(message) = too_long(&ids) {
+            self.end_collect(id, Outcome::Errored, &Detail { message, exit: Some(USAGE), ..Detail::default() });
+            return self.kill_loader(id);
         }
         loader.phase = Phase::Adding;
         let Some(target) = self.target_of(id) else { return };

@@ -2,7 +2,8 @@
 //! a `Message`; a handler changes state; then `advance` and `pump` act on what the state now asks for.
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
-//! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `shutdown` ends it all, `status` tells what runs.
+//! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that,
+//! `shutdown` ends it all, `status` tells what runs.
 
 mod claims;
 mod closing;
@@ -11,6 +12,7 @@ mod commands;
 mod inbox;
 mod jobs;
 mod live;
+mod owed;
 mod shutdown;
 mod slots;
 mod status;
@@ -73,6 +75,8 @@ struct Daemon {
     outbox: claims::Outbox,
     drain: Option<Drain>,
     live: live::Live,
+    /// Last results of claims with locks, by the generation of the runner that must end first.
+    owed: HashMap<u64, owed::Owed>,
     /// Suites that this host cannot load.
     unloadable: HashSet<(String, u32)>,
     /// How often a suite's loader died by itself.
@@ -151,6 +155,7 @@ impl Daemon {
             outbox,
             drain: None,
             live,
+            owed: HashMap::new(),
             unloadable: HashSet::new(),
             deaths: HashMap::new(),
             closing: HashMap::new(),

@@ -87,6 +87,8 @@ impl Daemon {
                     self.report(&assignment, None, 0, 0, &Detail::default());
                 }
             }
+            let owed: Vec<u64> = self.owed.keys().copied().collect();
+            owed.into_iter().for_each(|generation| self.pay_for(generation));
             self.loaders.clear();
         } else {
             self.force();
@@ -97,6 +99,7 @@ impl Daemon {
     pub(super) fn has_drained(&self) -> bool {
         self.drain.is_some()
             && self.slots.iter().all(|s| s.queue.is_empty())
+            && self.owed.is_empty()
             && self.outbox.is_empty()
             && self.loaders.is_empty()
             && self.reporting == 0

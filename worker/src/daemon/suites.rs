@@ -12,6 +12,7 @@ use super::Daemon;
 use super::commands::place_of;
 use super::inbox::Message;
 use super::jobs::Found;
+use super::owed::Owed;
 use crate::adapter::{command, pytest};
 use crate::environment;
 use crate::heartbeat::Held;
@@ -163,8 +164,9 @@ impl Daemon {
             Some(FromRunner::Results { items }) => items.iter().for_each(|r| self.on_result(slot, r)),
             Some(FromRunner::Dropped { tests }) => {
                 for test in tests {
-                    if let Some(back) = self.slots[slot as usize].remove_sent(u64::from(test)) {
-                        self.report(&back, None, 0, 0, &Detail::default());
+                    if let Some(assignment) = self.slots[slot as usize].remove_sent(u64::from(test)) {
+                        let (outcome, us, wide_us, detail, since) = (None, 0, 0, Detail::default(), Instant::now());
+                        self.report_from_runner(slot, Owed { assignment, outcome, us, wide_us, detail, since });
                     }
                 }
             }
@@ -232,9 +234,15 @@ impl Daemon {
         if let Some(next) = self.slots[slot as usize].queue.iter_mut().find(|a| a.sent.is_some()) {
             next.started.get_or_insert_with(Instant::now);
         }
-        let us = micros(result.us.iter().sum());
-        let wide = micros(result.wide.iter().map(|w| w.1).sum());
-        self.report(&done, Some(pytest::outcome(&result.outcome)), us, wide, &pytest::detail(result, printed));
+        let owed = Owed {
+            assignment: done,
+            outcome: Some(pytest::outcome(&result.outcome)),
+            us: micros(result.us.iter().sum()),
+            wide_us: micros(result.wide.iter().map(|w| w.1).sum()),
+            detail: pytest::detail(result, printed),
+            since: Instant::now(),
+        };
+        self.report_from_runner(slot, owed);
     }
 
     /// What a runner printed past the framework's capture since the last result.
@@ -251,12 +259,16 @@ impl Daemon {
         loader.alive = loader.alive.saturating_sub(1);
         let retired = loader.retired.iter().position(|r| r.monitor == Some(monitor));
         if let Some(at) = retired {
-            loader.retired.remove(at);
+            let generation = loader.retired.remove(at).generation;
+            self.pay_for(generation);
         } else {
             let known =
                 self.slots[slot as usize].runner.as_ref().filter(|r| r.monitor == Some(monitor)).map(|r| r.generation);
             // a fork that failed ends without a monitor
             let generation = known.or_else(|| self.take_pending(id, slot));
+            if let Some(generation) = generation {
+                self.pay_for(generation);
+            }
             if generation.is_some() && self.slots[slot as usize].runner.as_ref().map(|r| r.generation) == generation {
                 let printed = self.printed(slot);
                 let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
@@ -370,7 +382,7 @@ const BRIDGE_LIMIT: Duration = Duration::from_secs(90);
 
 /// After how long a runner is killed for its test. A bridge keeps the timeout itself, because only it can tell a test
 /// from a restart before it; this is for one that does not.
-fn patience(group: &GroupSpec) -> Option<Duration> {
+pub(super) fn patience(group: &GroupSpec) -> Option<Duration> {
     let bridged = matches!(group.adapter, remuda_protocol::spec::Adapter::Abq { .. });
     let limit = Duration::from_millis(group.timeout_ms?);
     Some(if bridged { limit + BRIDGE_LIMIT } else { limit })

@@ -14,6 +14,9 @@ pub struct Test {
     /// Class or module that shares fixtures.
     #[serde(default)]
     pub scope: String,
+    /// Name under which the suite itself keeps tests on one runner.
+    #[serde(default)]
+    pub group: Option<String>,
 }
 
 /// What the suite's own settings ask of us.
@@ -24,7 +27,7 @@ pub struct Options {
     pub slots: Option<Value>,
     /// Stop after so many failures.
     pub maxfail: Option<u32>,
-    /// `test`, `class` or `file`.
+    /// `test`, `class`, `file`, or `group` where tests have one.
     pub group_by: Option<String>,
     /// `no` with `-s`.
     pub capture: Option<String>,

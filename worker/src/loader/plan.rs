@@ -43,18 +43,22 @@ pub fn unique_ids(tests: &[Test]) -> Vec<String> {
         .collect()
 }
 
+/// What to tell the user of an id that cannot be stored, if there is one.
+#[must_use]
+pub fn too_long(ids: &[String]) -> Option<String> {
+    let long = ids.iter().find(|id| id.len() > MAX_ID_BYTES)?;
+    let start: String = long.chars().take(60).collect();
+    Some(format!(
+        "the test id `{start}…` has {} bytes; at most {MAX_ID_BYTES} are possible: give its parameters shorter ids",
+        long.len()
+    ))
+}
+
 /// Plans and adds a manifest, then seals the group. Returns the number of tests.
 ///
 /// # Errors
 /// A sentence that says why the tests could not be added.
 pub async fn add_all(store: &Store, target: &Target, tests: &[Test], ids: &[String]) -> Result<u32, String> {
-    if let Some(long) = ids.iter().find(|id| id.len() > MAX_ID_BYTES) {
-        let start: String = long.chars().take(60).collect();
-        return Err(format!(
-            "the test id `{start}…` has {} bytes; at most {MAX_ID_BYTES} are possible: give its parameters shorter ids",
-            long.len()
-        ));
-    }
     let failed = |e| format!("failed to {e}");
     let history = store.history_load(&target.project).await.map_err(failed)?;
     let slots: u32 = store.workers().await.map_err(failed)?.iter().map(|w| w.slots).sum();
@@ -116,7 +120,12 @@ fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, keep
     let known: Vec<Known<'_>> = tests
         .iter()
         .zip(ids)
-        .map(|(test, id)| Known { file: &test.file, scope: &test.scope, us: history.tests.get(id).copied() })
+        .map(|(test, id)| Known {
+            file: &test.file,
+            scope: &test.scope,
+            group: test.group.as_deref(),
+            us: history.tests.get(id).copied(),
+        })
         .collect();
     let costs: SetupCosts = history.costs.iter().map(|(k, v)| (k.clone(), *v)).collect();
     plan(&known, &costs, slots as usize, keep)
@@ -155,7 +164,7 @@ mod tests {
     use remuda_protocol::plan::order::Run;
 
     fn test(id: &str) -> Test {
-        Test { id: id.into(), file: "f".into(), scope: "f".into() }
+        Test { id: id.into(), file: "f".into(), scope: "f".into(), group: None }
     }
 
     #[test]

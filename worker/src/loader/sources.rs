@@ -22,6 +22,7 @@ const PYTEST: &[(&str, &str)] = runner![
     "remuda_pytest/replay.py",
     "remuda_pytest/runner.py",
     "remuda_pytest/safety.py",
+    "remuda_pytest/stack.py",
     "remuda_pytest/upstream.py",
     "remuda_pytest/wire.py",
     "remuda_pytest/worker.py",

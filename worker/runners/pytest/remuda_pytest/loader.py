@@ -12,7 +12,7 @@ import random
 import sys
 import sysconfig
 
-from . import VERSION, monitor, wire
+from . import VERSION, monitor, stack, wire
 
 OLDEST_PYTEST = (7, 0)
 LARGEST_OUTPUT = 16 << 20
@@ -142,7 +142,7 @@ def run_session(pytest, this_host):
     if _without_xdist():
         arguments = options.take_from_arguments(arguments, this_host.asked)
     try:
-        code = int(pytest.main(arguments, plugins=[plugin.Plugin(this_host)]))
+        code = int(stack.with_room(pytest.main, arguments, plugins=[plugin.Plugin(this_host)]))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     if this_host.served:
