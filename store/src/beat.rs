@@ -1,6 +1,7 @@
 //! `beat`: renews leases and hears what must stop. Wrapper of `scripts/beat.lua`.
 
 use crate::connection::Store;
+use crate::drain::Service;
 use crate::error::StoreError;
 use crate::reply::{list, number, text, texts};
 use crate::scripts::Name;
@@ -34,8 +35,8 @@ pub enum Renewal {
 pub struct BeatReply {
     /// Redis time, ms.
     pub now_ms: u64,
-    /// Somebody asked this worker to drain.
-    pub drain: bool,
+    /// What is asked of this worker.
+    pub service: Service,
     /// One for each claim.
     pub renewals: Vec<Renewal>,
     /// Jobs whose live output somebody looks at.
@@ -59,7 +60,7 @@ impl Store {
         let renewals = answer.next().map(texts).unwrap_or_default();
         Ok(BeatReply {
             now_ms: now.as_ref().map(number).unwrap_or_default(),
-            drain: drain.as_ref().map(number::<u32>).unwrap_or_default() == 1,
+            service: Service::from_number(drain.as_ref().map(number::<u32>).unwrap_or_default()),
             renewals: renewals.iter().map(|r| renewal(r)).collect(),
             watched: answer.next().map(texts).unwrap_or_default(),
         })

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use remuda_store::{Beat, BeatReply, Renewal, Store, StoreError};
+use remuda_store::{Beat, BeatReply, Renewal, Service, Store, StoreError};
 use tokio::sync::{Notify, mpsc};
 
 use crate::settings::Settings;
@@ -46,8 +46,8 @@ pub enum Pulse {
     Answered {
         /// Claims that must stop: fence, and whether they are lost (else cancelled).
         stop: Vec<(u64, bool)>,
-        /// Asked to drain.
-        drain: bool,
+        /// What is asked of this worker.
+        service: Service,
         /// Jobs whose live output somebody looks at.
         watched: Vec<String>,
     },
@@ -208,5 +208,5 @@ fn answered(
     for (keeper, until) in deadline {
         deadlines.set(keeper, until);
     }
-    Pulse::Answered { stop, drain: reply.drain, watched: reply.watched.clone() }
+    Pulse::Answered { stop, service: reply.service, watched: reply.watched.clone() }
 }

@@ -34,6 +34,7 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
         plan,
         settings: &settings,
         verbosity: verbosity(global, 0),
+        last_failed: false,
         live: false,
         echo: true,
         notes,

@@ -7,6 +7,7 @@ pub mod durations;
 pub mod events;
 pub mod junit;
 pub mod log;
+pub mod quiet;
 pub mod rerun;
 pub mod summary;
 pub mod text;

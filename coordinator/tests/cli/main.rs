@@ -7,3 +7,4 @@ mod each;
 mod groups;
 mod pytest;
 mod support;
+mod verbs;

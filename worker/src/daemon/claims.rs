@@ -160,7 +160,7 @@ impl Daemon {
             self.outbox.next_look = Some(now + IDLE);
         }
         let idle = self.slots.iter().any(|s| s.queue.is_empty() && !s.dry);
-        let hungry = self.drain.is_none() && (idle || self.slots.iter().any(|s| s.wants() && !s.dry));
+        let hungry = self.takes_work() && (idle || self.slots.iter().any(|s| s.wants() && !s.dry));
         // a slot with empty hands that found nothing is no reason to hold results back from those who wait for them
         let results_due =
             self.outbox.due(now) || (!self.outbox.waiting.is_empty() && self.slots.iter().any(|s| s.queue.is_empty()));
@@ -171,7 +171,7 @@ impl Daemon {
     }
 
     fn make_call(&mut self) -> NextCall {
-        let wants = if self.drain.is_some() { Vec::new() } else { self.wants() };
+        let wants = if self.takes_work() { self.wants() } else { Vec::new() };
         NextCall {
             worker: self.settings.worker.clone(),
             nonce: Uuid::new_v4().to_string(),
@@ -284,14 +284,12 @@ impl Daemon {
             // a call that is out finds the same; while it is out we do not know all that we hold
             Pulse::Unknown if self.outbox.is_out() => {}
             Pulse::Unknown => self.resync().await?,
-            Pulse::Answered { stop, drain, watched } => {
+            Pulse::Answered { stop, service, watched } => {
                 self.watch_live(watched);
                 for (fence, lost) in stop {
                     self.stop_claim(fence, if lost { Abort::Lost } else { Abort::Cancelled });
                 }
-                if drain && self.drain.is_none() {
-                    self.begin_drain();
-                }
+                self.serve(service);
             }
         }
         Ok(())

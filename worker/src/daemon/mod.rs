@@ -74,6 +74,8 @@ struct Daemon {
     serial: u64,
     outbox: claims::Outbox,
     drain: Option<Drain>,
+    /// Somebody asked it to take no more work for now.
+    paused: bool,
     live: live::Live,
     /// Last results of claims with locks, by the generation of the runner that must end first.
     owed: HashMap<u64, owed::Owed>,
@@ -154,6 +156,7 @@ impl Daemon {
             serial: 0,
             outbox,
             drain: None,
+            paused: false,
             live,
             owed: HashMap::new(),
             unloadable: HashSet::new(),
