@@ -20,12 +20,14 @@ pub struct Beat {
 }
 
 /// What became of one claim's lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// Renewed.
     Ok,
     /// Renewed, but it must stop.
     Cancel,
+    /// Renewed, but these tasks of it must stop.
+    Stop(Vec<u32>),
     /// No longer held: stop it, report nothing.
     Lost,
 }
@@ -71,6 +73,9 @@ fn renewal(word: &str) -> Renewal {
     match word {
         "OK" => Renewal::Ok,
         "CANCEL" => Renewal::Cancel,
+        word if word.starts_with("STOP ") => {
+            Renewal::Stop(word[5..].split(',').filter_map(|task| task.parse().ok()).collect())
+        }
         _ => Renewal::Lost,
     }
 }

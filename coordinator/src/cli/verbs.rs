@@ -171,12 +171,9 @@ pub struct Report {
 
 /// `remuda workers`.
 #[derive(Debug, Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  remuda workers                 who is there, with what, doing what\n  \
+#[command(after_help = "Examples:\n  remuda workers                 who is there, with what, doing what\n  \
                   remuda workers drain lab7      let it end what it runs, and take no more\n  \
-                  remuda workers resume --all"
-)]
+                  remuda workers resume --all")]
 pub struct Workers {
     /// As JSON
     #[arg(long)]

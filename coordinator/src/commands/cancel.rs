@@ -54,12 +54,12 @@ async fn one(farm: &Farm, job: Overview, text: &str) -> Result<Exit, Error> {
     let record = job.record(&farm.store, &found).await?;
     let Some(running) = record.filter(|r| r.running) else {
         return Err(Error::Usage(format!(
-            "`{}` does not run: only a running task can be ended by itself; `remuda cancel {}` ends the whole job",
+            "`{}` is in no slot's hands: only what runs, or is next, can be ended by itself; `remuda cancel {}` ends the whole job",
             name(&found.id),
             job.head.id
         )));
     };
-    match farm.store.cancel(&job.head.id, "user", Some(running.fence)).await? {
+    match farm.store.cancel_task(&job.head.id, running.fence, found.task).await? {
         Cancelled::New | Cancelled::Again => println!("{} is being cancelled", name(&found.id)),
         Cancelled::Unknown => println!("{} had just ended", name(&found.id)),
     }

@@ -201,7 +201,11 @@ impl Farm {
 impl Drop for Farm {
     fn drop(&mut self) {
         for child in self.worker.iter_mut().chain([&mut self.child]) {
-            let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+            let _ = kill(pid, Signal::SIGTERM);
+            if std::thread::panicking() {
+                let _ = kill(pid, Signal::SIGTERM); // a worker does not wait for what a failed test left running
+            }
             let _ = child.wait();
         }
     }

@@ -111,13 +111,17 @@ fn what_runs_and_what_waits_is_explained() {
 #[test]
 fn a_job_or_one_task_is_cancelled() {
     let lab = Lab::new("2");
-    lab.items("while [ ! -e go ]; do sleep 0.05; done # {item}", "\"one\", \"two\", \"three\"");
+    let items: Vec<String> = (0..40).map(|i| format!("\"t{i:02}\"")).collect();
+    lab.items("while [ ! -e go ]; do sleep 0.05; done # {item}", &items.join(", "));
     let id = lab.submit(&[]);
     lab.until("two to run", &["status", "--json", &id], |s| s.out.matches("\"slot\":").count() == 2);
-    lab.run(&["cancel", &id, "three"]).exits(2).says(&["`three` does not run"]);
-    let seen = lab.run(&["cancel", &id, "one"]).exits(0);
-    assert!(seen.out.contains("one is being cancelled"), "{}", seen.out);
-    lab.until("it to end", &["explain", "one"], |s| s.out.contains("cancelled after"));
+    lab.run(&["cancel", &id, "t39"]).exits(2).says(&["`t39` is in no slot's hands"]);
+    let seen = lab.run(&["cancel", &id, "t00"]).exits(0);
+    assert!(seen.out.contains("t00 is being cancelled"), "{}", seen.out);
+    lab.until("it to end", &["explain", "t00"], |s| s.out.contains("cancelled after"));
+    let near = lab.run(&["status", "--json", &id]).exits(0).out;
+    let value: serde_json::Value = serde_json::from_str(&near).unwrap();
+    assert_eq!(value["groups"][0]["ended"]["cancelled"], 1, "only that one: {near}");
     let seen = lab.run(&["cancel", &id]).exits(0);
     assert!(seen.out.contains("is cancelled"), "{}", seen.out);
     lab.run(&["wait", &id]).exits(6).says(&["cancelled by somebody else"]);

@@ -284,10 +284,13 @@ impl Daemon {
             // a call that is out finds the same; while it is out we do not know all that we hold
             Pulse::Unknown if self.outbox.is_out() => {}
             Pulse::Unknown => self.resync().await?,
-            Pulse::Answered { stop, service, watched } => {
+            Pulse::Answered { stop, tasks, service, watched } => {
                 self.watch_live(watched);
                 for (fence, lost) in stop {
                     self.stop_claim(fence, if lost { Abort::Lost } else { Abort::Cancelled });
+                }
+                for (fence, task) in tasks {
+                    self.stop_task(fence, task);
                 }
                 self.serve(service);
             }
@@ -305,6 +308,22 @@ impl Daemon {
         }
         self.stop_owed(fence, why);
         self.let_go(fence);
+    }
+
+    /// Stops one task in hand, and not its neighbours.
+    fn stop_task(&mut self, fence: u64, task: u32) {
+        let its = |a: &Assignment| a.fence == fence && a.task == task && a.abort.is_none();
+        for slot in 0..self.settings.slots {
+            let it = &mut self.slots[slot as usize];
+            let Some(found) = it.queue.iter_mut().find(|a| its(a)) else { continue };
+            found.abort = Some(Abort::Cancelled);
+            let sent = found.sent;
+            let runs = it.running().is_some_and(|first| first.sent == sent);
+            match sent {
+                Some(number) if !runs => self.drop_sent(slot, vec![number]),
+                _ => self.stop_aborted(slot),
+            }
+        }
     }
 
     /// Ends what was aborted on a slot: the unsent at once, the sent by killing what runs it.
