@@ -54,7 +54,7 @@ def attach(bench):
         "A job of that many commands on a farm, its last task still running. From start until every result has been told "
         "(`attach --events -`), and of `status latest` as a whole.",
     )
-    report.add_series(series, [])
+    report.add_series(series, list(series))
     report.targets.append(Target("seconds until `attach` shows its state", series["attach --events -"].median, 1.0, form="{:.2f} s"))
     return report
 
@@ -85,7 +85,7 @@ def cancel(bench):
         f"Cancelling {tasks:,} running tasks on {workers} workers",
         "From the start of `remuda cancel` until it has ended and none of the tasks' processes lives.",
     )
-    report.add_series(series, [])
+    report.add_series(series, list(series))
     report.targets.append(Target("seconds until all are dead", series["remuda cancel"].median, 2.0, form="{:.2f} s"))
     return report
 
