@@ -13,6 +13,8 @@ module RemudaRspec
   class Capture
     LARGEST_SECTION = 1 << 20
     LARGEST_REST = 64 << 10
+    # What Ruby tells of a segmentation fault ends with the names of all it had loaded, and maps of its memory.
+    INVENTORY = /^-- Other runtime information -+\n.*/m
 
     def initialize
       @files = { "stdout" => Scratch.file(File::APPEND), "stderr" => Scratch.file(File::APPEND) }
@@ -23,6 +25,8 @@ module RemudaRspec
       flush
       STDOUT.reopen(@files["stdout"])
       STDERR.reopen(@files["stderr"])
+      # The last words of a crash must not die with it.
+      STDOUT.sync = true
     end
 
     # [title, text] of what was printed since the last call.
@@ -32,7 +36,7 @@ module RemudaRspec
         size = file.stat.size
         next if size.zero?
 
-        text = Capture.middle_out(file, size, LARGEST_SECTION)
+        text = middle_out(file, size, LARGEST_SECTION / 4, LARGEST_SECTION)
         file.truncate(0)
         [title, Wire.utf8(text)]
       end.compact
@@ -42,22 +46,22 @@ module RemudaRspec
     def pour_into(out, err)
       [[@files["stdout"], out], [@files["stderr"], err]].each do |file, target|
         size = file.stat.size
-        target.write(Capture.middle_out(file, size, LARGEST_REST)) if size.positive?
+        rest = middle_out(file, size, LARGEST_REST / 2, LARGEST_REST)
+        target.write(rest.b.sub(INVENTORY, "[... what Ruby had loaded is left out ...]\n"))
         target.flush
       end
     rescue SystemCallError, IOError
       # The daemon is gone, or does not want it.
     end
 
-    def self.middle_out(file, size, largest)
+    private
+
+    def middle_out(file, size, head, largest)
       return file.pread(size, 0) if size <= largest
 
-      head = largest / 4
       tail = largest - head
       "#{file.pread(head, 0)}\n[... #{size - largest} bytes left out ...]\n#{file.pread(tail, size - tail)}"
     end
-
-    private
 
     def flush
       STDOUT.flush

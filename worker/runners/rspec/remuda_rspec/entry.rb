@@ -90,8 +90,13 @@ module RemudaRspec
         return Gem.bin_path("rspec-core", script) if defined?(::Bundler) && ENV["BUNDLE_GEMFILE"]
 
         folders = ENV.fetch("PATH", "").split(File::PATH_SEPARATOR)
-        folders.map { |folder| File.join(folder, script) }.find { |path| File.file?(path) } ||
+        folders.map { |folder| File.join(folder, script) }.find { |path| ruby?(path) } ||
           Gem.bin_path("rspec-core", script)
+      end
+
+      # A version manager's shim is no Ruby.
+      def ruby?(path)
+        File.file?(path) && File.open(path, "rb") { |file| file.gets.to_s.match?(/\A#!.*ruby/) }
       end
 
       # RSpec could not even be started.

@@ -16,6 +16,7 @@ module RemudaRspec
   class Loader
     OLDEST = "3.9"
     NOTHING_FOUND = 5
+    USAGE = 4
     LARGEST_OUTPUT = 16 << 20
     # Our own lines are no part of a backtrace.
     OWN = File.dirname(__dir__) + File::SEPARATOR
@@ -49,20 +50,32 @@ module RemudaRspec
       @seed = Random.seed
       RSpec::Core::Runner.trap_interrupt
       @messages.intercept(RSpec.configuration)
-      options = RSpec::Core::ConfigurationOptions.new(ARGV)
+      options = read_options or return
       return answer(options) if options.options[:runner]
 
       runner = RSpec::Core::Runner.new(options)
-      runner.setup($stderr, @messages.out)
+      set_up(runner)
       runner.configuration.backtrace_exclusion_patterns << /\A#{Regexp.escape(OWN)}/
       return fail_with(@messages.headline || "RSpec was told to quit", runner.exit_code) if RSpec.world.wants_to_quit
       return fail_with("no examples found", NOTHING_FOUND) if RSpec.world.example_count.zero?
 
       runner
+    end
+
+    def set_up(runner)
+      runner.setup($stderr, @messages.out)
     rescue SystemExit => error
-      # A wrong option, or a file of the suite that exits.
+      # A file of the suite has exited.
       @messages.out.puts(error.message) unless error.message == "exit"
       fail_with(@messages.headline || error.message.lines.first.to_s.strip, error.status.zero? ? 1 : error.status)
+    end
+
+    # RSpec aborts at an option that it does not know.
+    def read_options
+      RSpec::Core::ConfigurationOptions.new(ARGV)
+    rescue SystemExit => error
+      @messages.out.puts(error.message)
+      fail_with(error.message.lines.first.to_s.strip, USAGE)
     end
 
     # RSpec answers by itself: --version, --help, --init.

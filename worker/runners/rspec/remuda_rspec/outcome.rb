@@ -87,19 +87,24 @@ module RemudaRspec
         message = "Expected pending '#{example.execution_result.pending_message}' to fail. No error was raised." if
           example.execution_result.pending_fixed?
         {
-          "message" => Wire.utf8(message), "longrepr" => shortened(text(example)),
+          "message" => named(example, message), "longrepr" => shortened(text(example)),
           "when" => blocked ? "setup" : "call", "location" => line_of(exception) || place(example)
         }
       end
 
       def left(example, exit)
-        message = "the example called exit with code #{exit.status}: RSpec alone would have ended here"
+        message = "it called exit with code #{exit.status}: RSpec alone would have ended here"
         place = RSpec.configuration.backtrace_formatter.format_backtrace(exit.backtrace || [])
         text = "#{example.full_description}\n#{message}\n#{place.map { |line| "# #{line}" }.join("\n")}\n"
         {
-          "message" => message, "longrepr" => Wire.utf8(text), "when" => "call",
+          "message" => named(example, message), "longrepr" => Wire.utf8(text), "when" => "call",
           "location" => line_of(exit) || place(example)
         }
+      end
+
+      # Ids of RSpec are numbers: the description comes first.
+      def named(example, message)
+        Wire.utf8("#{example.full_description}: #{message}")[0, LARGEST_MESSAGE]
       end
 
       # RSpec's own words, as it would print them beneath the number of the failure.

@@ -129,7 +129,7 @@ def test_without_its_suite_hook_no_example_runs(suite):
     run = suite.run(slots=1)
     assert set(run.outcomes.values()) == {"errored"} and run.finished["exit"] == 1
     detail = run.results["./spec/suite_spec.rb[1:1]"]["detail"]
-    assert detail["message"] == "RuntimeError: no database" and detail["when"] == "setup"
+    assert detail["message"] == "S a: RuntimeError: no database" and detail["when"] == "setup"
     assert not any("sections" in result["detail"] for result in run.results.values())
 
 

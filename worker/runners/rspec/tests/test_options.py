@@ -82,7 +82,7 @@ def test_fail_fast_is_told(suite, flag):
 
 @pytest.mark.parametrize("args, exit, words", [
     (("--version",), 0, "rspec-core 3"), (("--help",), 0, "Usage: rspec"),
-    (("--no-such-option",), 1, "invalid option: --no-such-option"),
+    (("--no-such-option",), 4, "invalid option: --no-such-option"),
 ])
 def test_what_is_no_run_is_answered(suite, args, exit, words):
     done = suite.load(*args).collect()
@@ -91,9 +91,12 @@ def test_what_is_no_run_is_answered(suite, args, exit, words):
 
 def test_nothing_to_run_has_its_own_code(suite):
     suite.write("spec/t_spec.rb", TAGGED)
-    done = suite.load("-e", "no such example").collect()
+    loader = suite.load("-e", "no such example")
+    done = loader.collect()
     assert (done["type"], done["exit"], done["error"]["message"]) == ("manifest_failure", 5, "no examples found")
     assert "All examples were filtered out" in done["output"]
+    loader.process.wait(20)
+    assert loader.reader.receive(block=False) == [] and loader.reader.closed, "one failure is told once"
 
 
 def test_a_file_that_cannot_be_loaded_is_told_in_the_words_of_rspec(suite):

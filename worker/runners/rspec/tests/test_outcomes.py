@@ -67,21 +67,21 @@ def test_failures_have_the_words_of_rspec(suite):
     suite.write("spec/mixed_spec.rb", MIXED)
     run = suite.run(slots=2)
     failed = detail(run, 2)
-    assert failed["message"] == "expected: 3, got: 2" and failed["when"] == "call"
+    assert failed["message"] == "Mixed fails: expected: 3, got: 2" and failed["when"] == "call"
     assert failed["location"] == {"file": "./spec/mixed_spec.rb", "line": 8}
     text = "Mixed fails\nFailure/Error: it(\"fails\") { expect(1 + 1).to eq 3 }\n\n  expected: 3\n       got: 2\n"
     assert failed["longrepr"].startswith(text)
     assert "remuda" not in failed["longrepr"] and "\x1b" not in failed["longrepr"]
     assert failed["properties"] == [["description", "Mixed fails"]]
-    assert detail(run, 3)["message"] == "ArgumentError: bad" and "second line" in detail(run, 3)["longrepr"]
+    assert detail(run, 3)["message"] == "Mixed raises: ArgumentError: bad" and "second line" in detail(run, 3)["longrepr"]
     assert detail(run, 4)["reason"] == "Not yet implemented"
     assert detail(run, 6)["reason"] == "not today"
     assert detail(run, 7)["reason"] == "later" and detail(run, 7)["message"] == "expected: 2, got: 1"
-    assert detail(run, 8)["message"] == "Expected pending 'later' to fail. No error was raised."
-    assert detail(run, 10)["message"] == "2 failures: expected: 2, got: 1; expected: 4, got: 3"
+    assert detail(run, 8)["message"] == "Mixed was repaired: Expected pending 'later' to fail. No error was raised."
+    assert detail(run, 10)["message"] == "Mixed has many: 2 failures: expected: 2, got: 1; expected: 4, got: 3"
     assert "1) Failure/Error" in detail(run, 10)["longrepr"] and "2) Failure/Error" in detail(run, 10)["longrepr"]
     assert 'Shared Example Group: "a number" called from ./spec/mixed_spec.rb:18' in detail(run, "12:1")["longrepr"]
-    assert detail(run, "15:1")["when"] == "setup" and detail(run, "15:1")["message"] == "RuntimeError: no group"
+    assert detail(run, "15:1")["when"] == "setup" and detail(run, "15:1")["message"] == "Mixed with a broken group one: RuntimeError: no group"
     assert detail(run, "15:2:1")["longrepr"].startswith("Mixed with a broken group within two\n")
     assert detail(run, "16:1")["reason"] == "no board"
 
@@ -135,7 +135,7 @@ def test_an_example_that_calls_exit_has_failed_and_the_rest_goes_on(suite):
     assert [run.outcomes["./spec/exit_spec.rb[1:%s]" % n] for n in ("1", "2", "3:1", "4")] == [
         "errored", "passed", "errored", "passed"]
     message = run.results["./spec/exit_spec.rb[1:1]"]["detail"]["message"]
-    assert message == "the example called exit with code 3: RSpec alone would have ended here"
+    assert message == "Exit leaves: it called exit with code 3: RSpec alone would have ended here"
 
 
 def test_a_repeated_example_starts_afresh(suite):
