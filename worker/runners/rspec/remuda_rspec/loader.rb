@@ -56,7 +56,9 @@ module RemudaRspec
       runner = RSpec::Core::Runner.new(options)
       set_up(runner)
       runner.configuration.backtrace_exclusion_patterns << /\A#{Regexp.escape(OWN)}/
-      return fail_with(@messages.headline || "RSpec was told to quit", runner.exit_code) if RSpec.world.wants_to_quit
+      if RSpec.world.wants_to_quit
+        return fail_with(@messages.headline || "RSpec was told to quit", Suite.exit_code(runner, false))
+      end
       return fail_with("no examples found", NOTHING_FOUND) if RSpec.world.example_count.zero?
 
       runner
@@ -67,7 +69,7 @@ module RemudaRspec
     rescue SystemExit => error
       # A file of the suite has exited.
       @messages.out.puts(error.message) unless error.message == "exit"
-      fail_with(@messages.headline || error.message.lines.first.to_s.strip, error.status.zero? ? 1 : error.status)
+      fail_with(@messages.headline || @messages.first_line, error.status.zero? ? 1 : error.status)
     end
 
     # RSpec aborts at an option that it does not know.
@@ -97,7 +99,7 @@ module RemudaRspec
       host = Host.new(@control, @load, suite)
       host.listen if suite.why_not_fork
       tell(suite, host.controller)
-      GC.start
+      Process.respond_to?(:warmup) ? Process.warmup : GC.start
       host.wait
       code, summary = @load["controller"] ? [0, ""] : suite.finish
       Wire.send(@control, "type" => "finished", "summary" => Wire.utf8(summary), "exit" => code)

@@ -44,10 +44,19 @@ module RemudaRspec
         add(Quiet, output) if formatters.empty?
         super(output, deprecations)
       end
+      keep_from_aborting(loader.reporter)
       troubles = @troubles
       loader.reporter.define_singleton_method(:notify_non_example_exception) do |exception, description|
         troubles << [exception, description]
         super(exception, description)
+      end
+    end
+
+    # RSpec would end the process without a word to the daemon: with --only-failures and no file of failures.
+    def keep_from_aborting(reporter)
+      reporter.define_singleton_method(:abort_with) do |text, status|
+        message(text)
+        exit(status)
       end
     end
 
@@ -60,6 +69,10 @@ module RemudaRspec
       more = @troubles.size > 1 ? " (and #{@troubles.size - 1} more)" : ""
       place = description.lines.first.strip.sub(/ - Did you mean\?\z/, "").chomp(".")
       "#{place}: #{exception.class}: #{first}#{more}"
+    end
+
+    def first_line
+      text.lines.first.to_s.strip
     end
 
     def text

@@ -77,7 +77,7 @@ module RemudaRspec
       say(Coverage.report)
       reporter.finish
       @runner.send(:persist_example_statuses)
-      @runner.exit_code(!@failed && @records.each_value.none? { |record| record["status"] == "failed" })
+      Suite.exit_code(@runner, !@failed && @records.each_value.none? { |record| record["status"] == "failed" })
     end
 
     private

@@ -82,7 +82,7 @@ module RemudaRspec
         return "this Ruby cannot fork" unless Process.respond_to?(:fork)
         return "#{@read[1]} read the slot variable #{@read[0]} while the suite was loaded" if @read
 
-        thread = (Thread.list - @threads).find { |one| one.alive? && !TRUSTED_THREADS.include?(one.name) && !timeout?(one) }
+        thread = (Thread.list - @threads).find { |one| one.alive? && !trusted_thread?(one) }
         return "the thread #{thread.inspect} was started while the suite was loaded" if thread
 
         "a socket was opened while the suite was loaded" if (Safety.open_sockets - @sockets).any?
@@ -108,8 +108,8 @@ module RemudaRspec
       end
 
       # The one of timeout.rb has no name in Ruby 3.1.
-      def timeout?(thread)
-        thread.inspect.include?("/timeout.rb:")
+      def trusted_thread?(thread)
+        TRUSTED_THREADS.include?(thread.name) || thread.inspect.include?("/timeout.rb:")
       end
     end
   end

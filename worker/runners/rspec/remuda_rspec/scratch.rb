@@ -13,7 +13,8 @@ module RemudaRspec
     class << self
       def file(more = 0)
         @count = (@count || 0) + 1
-        path = File.join(ENV["TMPDIR"] || "/tmp", "remuda-rspec-#{Process.pid}-#{@count}-#{(RemudaRspec.now * 1e9).to_i}")
+        name = "remuda-rspec-#{Process.pid}-#{@count}-#{(RemudaRspec.now * 1e9).to_i}"
+        path = File.join(ENV["TMPDIR"] || "/tmp", name)
         opened = OPEN.call(path, File::RDWR | File::CREAT | File::EXCL | more, 0o600)
         UNLINK.call(path)
         opened.binmode

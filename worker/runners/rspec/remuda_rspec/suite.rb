@@ -10,6 +10,13 @@ module RemudaRspec
   class Suite
     attr_reader :config, :examples, :why_not_fork, :seed
 
+    # RSpec's exit code; before 3.10 its runner had no method for it.
+    def self.exit_code(runner, passed)
+      return runner.exit_code(passed) if runner.respond_to?(:exit_code)
+
+      passed && !RSpec.world.non_example_failure ? 0 : runner.configuration.failure_exit_code
+    end
+
     # `seed`: what somebody has seeded the random numbers with while loading, or nil.
     def initialize(runner, messages, why_not_fork, seed)
       @runner = runner

@@ -163,7 +163,7 @@ def test_in_isolation_each_example_has_its_groups_for_itself(suite):
 def test_listeners_of_the_suite_see_the_process_that_runs_the_example(suite):
     suite.write("spec/listener_spec.rb", LOG + """
         class Listener
-          def example_started(notification) = log("started #{Process.pid == $loader} #{notification.example.description}")
+          def example_started(told) = log("started #{Process.pid == $loader} #{told.example.description}")
           def dump_summary(summary) = log("summary #{Process.pid == $loader}")
         end
         $loader = Process.pid

@@ -183,15 +183,16 @@ def test_formatters_see_what_they_would_have_seen(suite, slots):
     run = suite.run(*args, slots=slots, ahead=2)
     ours = json.loads(suite.read("ours.json"))
     assert normal(ours) == normal(expected)
-    tree, failures = suite.read("ours.txt").split("\nFinished in")[0], suite.read("serial.txt").split("\nFinished in")[0]
-    assert without_backtraces(tree) == without_backtraces(failures)
+    assert lasting(suite.read("ours.txt")) == lasting(suite.read("serial.txt"))
     assert "has many" in suite.read("ours.html")
     assert ours["profile"]["examples"][0]["full_description"] == "Reported passes"
     assert run.finished["exit"] == 1
 
 
-def without_backtraces(text):
-    return [line for line in text.splitlines() if not line.strip().startswith("# ")]
+def lasting(text):
+    """What of the documentation format depends neither on time nor on who called."""
+    lines = text.partition("\nFinished in")[0].splitlines()
+    return [line for line in lines if not line.strip().startswith("# ")]
 
 
 def test_a_formatter_on_the_terminal_is_in_the_summary(suite):
@@ -219,7 +220,16 @@ def test_failures_are_remembered_for_only_failures(suite):
     assert loader.ids() == ["./spec/t_spec.rb[1:3]"]
 
 
+def test_only_failures_without_a_file_of_them_is_told(suite):
+    suite.write("spec/t_spec.rb", TAGGED)
+    done = suite.load("--only-failures").collect()
+    assert done["type"] == "manifest_failure" and done["exit"] == 1
+    assert done["error"]["message"].startswith("To use `--only-failures`, you must first set")
+
+
 def test_deprecations_of_runners_are_told_at_the_end(suite):
-    suite.write("spec/d_spec.rb", "RSpec.describe(1) { it { RSpec.deprecate('old_thing', replacement: 'new_thing') } }\n")
+    suite.write("spec/d_spec.rb", """
+        RSpec.describe(1) { it { RSpec.deprecate('old_thing', replacement: 'new_thing') } }
+    """)
     summary = suite.run(slots=1).finished["summary"]
     assert "old_thing is deprecated. Use new_thing instead." in summary

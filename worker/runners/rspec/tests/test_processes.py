@@ -282,7 +282,11 @@ def test_a_suite_that_stops_the_clock_and_fakes_files_still_reports(suite):
             def Process.clock_gettime(*) = 0.0
           end
           after(:context) { Process.singleton_class.send(:alias_method, :clock_gettime, :real_time) }
-          it("a") { allow(JSON).to receive(:generate).and_raise("no"); allow(File).to receive(:open).and_raise("no"); puts "x" }
+          it "a" do
+            allow(JSON).to receive(:generate).and_raise("no")
+            allow(File).to receive(:open).and_raise("no")
+            puts "x"
+          end
           it("b") { expect(1).to eq 2 }
         end
     """)
