@@ -71,8 +71,10 @@ pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error>
                 words[0]
             )));
         }
-        let hidden =
-            words.iter().position(|w| w == "pytest" || w == "py.test").filter(|&at| at > 0 && words[at - 1] != "-m");
+        let hidden = words
+            .iter()
+            .position(|w| ["pytest", "py.test", "rspec"].contains(&w.as_str()))
+            .filter(|&at| at > 0 && words[at - 1] != "-m" && rspec::recognise(&words).is_none());
         let note = hidden.map(|at| {
             let (before, rest) = words.split_at(at);
             format!(
