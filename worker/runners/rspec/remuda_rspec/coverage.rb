@@ -11,13 +11,13 @@ module RemudaRspec
     NOBODY = -1
 
     class << self
-      # In a runner, at its end.
-      def save(number)
+      # In a runner, at its end. `place` is the name under which SimpleCov keeps it.
+      def save(place)
         return unless measuring?
 
         simplecov = ::SimpleCov
         simplecov.pid = Process.pid
-        simplecov.command_name("#{simplecov.command_name} (slot #{number})")
+        simplecov.command_name("#{simplecov.command_name} (#{place})")
         simplecov.result
         simplecov.pid = NOBODY
       end

@@ -111,7 +111,7 @@ module RemudaRspec
       worker = Worker.new(@suite, message["number"], message["env"])
       worker.become(capture)
       sender = Records::Sender.new(records, @suite.wants_records)
-      runner = Runner.new(@suite, connection, slot.page, capture, sender, @load)
+      runner = Runner.new(@suite, connection, slot.page, capture, sender, @load) { |example| worker.leave(example) }
       runner.run
       worker.leave
       runner.done

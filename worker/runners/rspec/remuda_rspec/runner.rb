@@ -23,7 +23,8 @@ module RemudaRspec
     # What examples change of themselves while they run.
     VOLATILE = %i[pending skip].freeze
 
-    def initialize(suite, connection, page, capture, sink, load)
+    # The block ends a process that ran a single example.
+    def initialize(suite, connection, page, capture, sink, load, &leave)
       @suite = suite
       @connection = connection
       @reader = Wire::Reader.new(connection)
@@ -31,6 +32,7 @@ module RemudaRspec
       @capture = capture
       @sink = sink
       @isolated = load["isolation"] == "test"
+      @leave = leave
       @process = Process.pid
       @queue = []
       @last = false
@@ -214,6 +216,7 @@ module RemudaRspec
         @process = Process.pid
         srand(@suite.seed + number) if @suite.seed
         run_here(number) { @queue.clear || true }
+        @leave&.call(number)
         exit!(0)
       rescue SignalException => error
         Worker.end_by(error)

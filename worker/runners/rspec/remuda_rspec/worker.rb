@@ -59,17 +59,24 @@ module RemudaRspec
       plain_text
     end
 
-    # The end of a fork.
-    def leave
-      @handlers.pop.call until @handlers.empty?
-      save_coverage
+    # The end of a fork, or of one of its own that ran a single `example`.
+    def leave(example = nil)
+      call(@handlers.pop) until @handlers.empty?
+      save_coverage(example)
     end
 
-    def save_coverage
-      Coverage.save(@number)
+    def save_coverage(example = nil)
+      Coverage.save(example ? "slot #{@number}, example #{example}" : "slot #{@number}")
     end
 
     private
+
+    # One that fails must not keep the others from running.
+    def call(handler)
+      handler.call
+    rescue Exception => error
+      STDERR.write(error.full_message(highlight: false))
+    end
 
     # Exit handlers that were there before the fork are the loader's; those of the examples are run by `leave`.
     def keep_exit_handlers

@@ -224,6 +224,16 @@ def test_loaders_of_slots_report_to_their_controller(suite):
     assert suite.read("ours.json").count('"status":"passed"') == 5
 
 
+def test_a_failing_exit_handler_keeps_no_other_from_running(suite):
+    suite.write("spec/h_spec.rb", """
+        RSpec.describe(1) { it { at_exit { File.write("log", "ran") }; at_exit { raise "no" } } }
+    """)
+    for isolation in ("slot", "test"):
+        run = suite.run(slots=1, isolation=isolation)
+        assert list(run.outcomes.values()) == ["passed"] and suite.read("log") == "ran"
+        (suite.folder / "log").unlink()
+
+
 def test_exit_handlers_run_where_they_were_registered(suite):
     suite.write("spec/h_spec.rb", """
         def log(word) = File.write("log", "#{word} #{Process.pid == LOADER}\\n", mode: "a")
@@ -236,15 +246,16 @@ def test_exit_handlers_run_where_they_were_registered(suite):
     assert suite.read("log") == "late false\nearly true\n"
 
 
-def test_coverage_of_all_slots_is_in_one_report(suite):
+@pytest.mark.parametrize("isolation", ["slot", "test"])
+def test_coverage_of_all_slots_is_in_one_report(suite, isolation):
     suite.write("lib/two.rb", "def one\n  1\nend\ndef two\n  2\nend\ndef three\n  3\nend\n")
     suite.write("spec/c_spec.rb", """
         require "simplecov"
-        SimpleCov.start { add_filter "/spec/"; enable_coverage_for_eval if false }
+        SimpleCov.start { add_filter "/spec/" }
         require_relative "../lib/two"
         RSpec.describe("C") { it("a") { one; sleep 0.2 }; it("b") { two; sleep 0.2 } }
     """)
-    run = suite.run(slots=2, ahead=1)
+    run = suite.run(slots=2, ahead=1, isolation=isolation)
     assert run.loader.done["fork"] is True, run.loader.done["why"]
     assert "Coverage report generated for" in run.finished["summary"]
     # 3 definitions at load, one body from each slot, the third body by nobody
