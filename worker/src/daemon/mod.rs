@@ -19,7 +19,6 @@ mod status;
 mod suites;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use remuda_store::{Bell, ConnectOptions, HostReport, Registration, Store};
@@ -87,8 +86,8 @@ struct Daemon {
     closing: HashMap<(String, u32), HostReport>,
     /// Closing reports on their way.
     reporting: u32,
-    /// The pytest runner's entry file.
-    runner_main: PathBuf,
+    /// The runners' entry files.
+    mains: sources::Mains,
     _folder: tempfile::TempDir,
 }
 
@@ -127,8 +126,7 @@ impl Daemon {
             .prefix("remuda-worker-")
             .tempdir_in(settings.scratch.clone().unwrap_or_else(std::env::temp_dir))
             .map_err(machine("make a temporary folder"))?;
-        let runner_main =
-            sources::lay_down(&folder.path().join("pytest")).map_err(machine("write the pytest runner"))?;
+        let mains = sources::lay_down(folder.path()).map_err(machine("write the runners"))?;
         let deadlines = warden.deadlines();
         let (pulses, mut pulse) = mpsc::unbounded_channel();
         let heart =
@@ -163,7 +161,7 @@ impl Daemon {
             deaths: HashMap::new(),
             closing: HashMap::new(),
             reporting: 0,
-            runner_main,
+            mains,
             _folder: folder,
         })
     }
@@ -249,7 +247,9 @@ impl Daemon {
                 match (&group_spec.kind, &group_spec.adapter) {
                     (GroupKind::Collect, _) => self.advance_collect(slot, &spec, group).await,
                     (_, Adapter::Command { template }) => self.advance_commands(slot, &spec, group, template).await,
-                    (_, Adapter::Pytest { .. } | Adapter::Abq { .. }) => self.advance_suite(slot, &spec, group).await,
+                    (_, Adapter::Pytest { .. } | Adapter::Rspec { .. } | Adapter::Abq { .. }) => {
+                        self.advance_suite(slot, &spec, group).await
+                    }
                 }
             }
         }
