@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use remuda_e2e::fleet::Fleet;
 use remuda_e2e::processes::{binary, lines, lives, python, until};
 use remuda_protocol::outcome::Outcome;
-use remuda_store::{ConnectOptions, Coordinator, Following, TaskEvent, Work};
+use remuda_store::{ConnectOptions, Coordinator, Following, Registration, TaskEvent, Work};
 use remuda_worker::{QueueOptions, Task, TaskQueue};
 use tokio::sync::{Notify, oneshot};
 
@@ -180,6 +180,53 @@ async fn cancelling_drops_the_handler_and_tells_every_end() {
     tokio::time::timeout(Duration::from_secs(3), dropped.notified()).await.expect("the handler ends at once");
     assert_eq!(story(&mut tasks).await, ["a cancelled: ", "b cancelled: "]);
     worker.abort();
+}
+
+#[tokio::test]
+async fn a_queue_taken_for_dead_drops_what_it_lost_and_goes_on() {
+    let fleet = Fleet::start(&[]).await;
+    let options = QueueOptions { lease: Duration::from_secs(3), ..QueueOptions::new(fleet.redis.url(), "test") };
+    let queue = TaskQueue::join(options).await.unwrap();
+    let name = queue.worker().to_owned();
+    let worker = tokio::spawn(queue.each_task(std::future::pending(), async |task: &Task| {
+        if task.attempt() == 1 { std::future::pending().await } else { Ok::<(), String>(()) }
+    }));
+    let mut tasks = coordinator(&fleet).await.submit(&Work::new("lost"), &["a"]).await.unwrap();
+    assert!(matches!(tasks.next().await.unwrap(), Some(TaskEvent::Claimed { .. })));
+    let successor = Registration {
+        worker: "successor".to_owned(),
+        lease_ms: 30_000,
+        labels: "other".to_owned(),
+        slots: 1,
+        about: "{}".to_owned(),
+        predecessor: Some(name),
+        ..Registration::default()
+    };
+    fleet.store.resync(&successor).await.unwrap();
+    let mut returned = 0;
+    loop {
+        match tasks.next().await.unwrap() {
+            Some(TaskEvent::Returned { .. }) => returned += 1,
+            Some(TaskEvent::Ended { outcome, .. }) => assert_eq!(outcome, Outcome::Passed),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    assert_eq!(returned, 1, "the first attempt was lost, not failed");
+    worker.abort();
+}
+
+#[tokio::test]
+async fn a_queue_that_is_asked_to_drain_leaves() {
+    let fleet = Fleet::start(&[]).await;
+    let options = QueueOptions { lease: Duration::from_secs(3), ..QueueOptions::new(fleet.redis.url(), "test") };
+    let queue = TaskQueue::join(options).await.unwrap();
+    let key = format!("remuda:{{test}}:w:{}", queue.worker());
+    let worker = tokio::spawn(queue.each_task(std::future::pending(), async |_: &Task| Ok::<(), String>(())));
+    let mut raw = fleet.redis.raw().await;
+    let _: () = redis::cmd("HSET").arg(key).arg("drain").arg(1).query_async(&mut raw).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), worker).await.expect("it leaves").unwrap().unwrap();
+    assert!(fleet.store.workers().await.unwrap().is_empty());
 }
 
 #[tokio::test]

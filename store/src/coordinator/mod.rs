@@ -36,7 +36,9 @@ pub enum CoordinatorError {
         work: String,
     },
     /// A name that cannot be a task.
-    #[error("task {number} has {bytes} bytes; expected 1 to {MAX_ID_BYTES}: give it a shorter name for the same thing")]
+    #[error(
+        "task {number} has {bytes} bytes; expected 1 to {MAX_ID_BYTES}: name the thing, and keep its data elsewhere"
+    )]
     Task {
         /// Counted from 1.
         number: usize,
@@ -129,5 +131,27 @@ fn check(work: &Work, names: &[String]) -> Result<(), CoordinatorError> {
     match (1..).zip(names).find(|(_, name)| name.is_empty() || name.len() > MAX_ID_BYTES) {
         Some((number, name)) => Err(CoordinatorError::Task { number, bytes: name.len() }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_makes_no_sense_is_refused_by_name() {
+        let work = Work::new("nightly");
+        let refused = |names: &[String]| check(&work, names).unwrap_err().to_string();
+        assert_eq!(refused(&[]), "work `nightly` has no tasks; expected one at least");
+        assert_eq!(
+            refused(&["a".to_owned(), String::new()]),
+            "task 2 has 0 bytes; expected 1 to 65536: name the thing, and keep its data elsewhere"
+        );
+        assert!(refused(&["x".repeat(MAX_ID_BYTES + 1)]).starts_with("task 1 has 65537 bytes"));
+        check(&work, &["x".repeat(MAX_ID_BYTES)]).unwrap();
+        assert_eq!(
+            Work::new("w").label("gpu,big").spec("j").check().unwrap_err().to_string(),
+            "label `gpu,big` may only have letters, digits, `-`, `_` and `.`"
+        );
     }
 }

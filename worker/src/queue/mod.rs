@@ -123,21 +123,22 @@ impl TaskQueue {
         mut handler: impl AsyncFnMut(&Task) -> Result<(), E>,
     ) -> Result<(), WorkerError> {
         let mut stop = std::pin::pin!(stop);
-        while !self.drained {
+        loop {
             let claim = tokio::select! {
                 biased;
                 () = &mut stop => break,
                 claim = self.claim() => claim?,
             };
+            let Some(claim) = claim else { break };
             self.attempt(claim, &mut handler).await?;
         }
         self.leave().await
     }
 
-    /// Waits for the next task; what was done before is reported with the same call. If this future is dropped nothing
-    /// is lost: results stay here, and a claim whose answer was not heard goes back.
-    async fn claim(&mut self) -> Result<Claim, StoreError> {
-        loop {
+    /// Waits for the next task (`None`: asked to drain); what was done before is reported with the same call. If this
+    /// future is dropped nothing is lost: results stay here, and a claim whose answer was not heard goes back.
+    async fn claim(&mut self) -> Result<Option<Claim>, StoreError> {
+        while !self.drained {
             let want = Want { slot: 0, max: 1, budget_us: BUDGET_US, warm: self.warm.clone(), with_ms: 0 };
             let (sent_ms, answer) = (boottime_now_ms(), self.store.next(&self.call(vec![want])).await);
             match answer {
@@ -146,7 +147,7 @@ impl TaskQueue {
                     if let Some(claim) = reply.claims.into_iter().next() {
                         self.deadlines.set(PLACE, sent_ms + self.settings.lease_ms() - self.settings.margin_ms());
                         self.warm = Some((claim.job.clone(), claim.lane));
-                        return Ok(claim);
+                        return Ok(Some(claim));
                     }
                     self.idle(Duration::from_millis(reply.wait_ms)).await?;
                 }
@@ -155,6 +156,7 @@ impl TaskQueue {
                 Err(error) => return Err(error),
             }
         }
+        Ok(None)
     }
 
     fn call(&self, wants: Vec<Want>) -> NextCall {
@@ -286,4 +288,17 @@ fn listen(store: Store, heart: Heart) -> JoinHandle<()> {
             tokio::time::sleep(PATIENCE).await;
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_too_short_to_be_renewed_is_refused() {
+        let options = QueueOptions { lease: Duration::from_secs(2), ..QueueOptions::new("redis://lab", "mine") };
+        assert_eq!(settings(&options).unwrap_err().to_string(), "lease is 2s; expected 3 s or more");
+        let options = QueueOptions { labels: vec!["a b".to_owned()], ..QueueOptions::new("redis://lab", "mine") };
+        assert!(settings(&options).unwrap_err().to_string().contains("`a b`"));
+    }
 }
