@@ -14,6 +14,7 @@ impl Daemon {
     pub(super) fn tick(&mut self, now: Instant) {
         self.tick_timeouts(now);
         self.tick_owed(now);
+        self.tick_departures(now);
         self.tick_drain(now);
         self.heart.say(self.running_json());
     }
