@@ -13,12 +13,14 @@ pub mod error;
 pub mod follow;
 pub mod history;
 pub mod job;
+pub mod outputs;
 pub mod report;
 pub mod session;
 pub mod submit;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -46,7 +48,8 @@ fn block_on(verb: impl Future<Output = Result<Exit, Error>>) -> ExitCode {
         Err(error) => Err(Error::io("start the runtime", error)),
     };
     let exit = result.unwrap_or_else(|error| {
-        eprintln!("{}", error.render());
+        // nobody may be there to read it; that is no reason to panic
+        let _ = writeln!(std::io::stderr(), "{}", error.render());
         error.exit()
     });
     ExitCode::from(exit.code())

@@ -2,7 +2,7 @@
 //! submission, the loop, and the order in which all of it ends. The verbs differ only in the plan they bring.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -19,10 +19,9 @@ use crate::error::{Error, Exit};
 use crate::follow::attached::{Options, Run};
 use crate::history::{self, Shelf};
 use crate::job::{Items, Plan};
-use crate::report::console::{Console, Look};
-use crate::report::durations::Durations;
-use crate::report::events::Events;
-use crate::report::junit::Junit;
+use crate::outputs;
+use crate::report::console::Console;
+use crate::report::echo::{Echo, Manner};
 use crate::report::log::{Log, LogFile};
 use crate::report::{Fact, Reporter};
 use crate::submit::Submission;
@@ -52,6 +51,10 @@ pub struct Request<'a> {
     pub live: bool,
     /// What tasks print goes to standard output and error as it is.
     pub echo: bool,
+    /// How it goes there.
+    pub manner: Manner,
+    /// Reports that only this verb has.
+    pub reports: Vec<Box<dyn Reporter>>,
     /// What to say at the beginning.
     pub notes: Vec<String>,
     /// Finds variables.
@@ -62,13 +65,13 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// There was no run, or it could not be followed to its end.
-pub async fn run(request: Request<'_>) -> Result<Exit, Error> {
+pub async fn run(mut request: Request<'_>) -> Result<Exit, Error> {
     let start = Instant::now();
     let spec = Arc::new(request.plan.spec.clone());
     let state = history::state_folder(request.look);
     let (log, log_path) = open_log(&state, &spec.id)?;
     trace_into(&log);
-    let reporters = reporters(&request, &spec, &log)?;
+    let reporters = reporters(&mut request, &spec, &log)?;
     let (store, mut children) = connect(&request, &spec, &log).await?;
     let shelf = children.as_ref().map(|_| Shelf::new(&state));
     let result = attached(&request, &store, &mut children, shelf.as_ref(), reporters, start, &log_path).await;
@@ -174,7 +177,11 @@ fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &Path) ->
         live: request.live,
         queue_timeout: settings.queue_timeout.as_ref().map_or(QUEUE_TIMEOUT, |c| c.value.0),
         fail_on_flaky: settings.fail_on_flaky.as_ref().is_some_and(|c| c.value),
-        all_details: request.echo || request.verbosity >= 2 || settings.junit.is_some() || settings.events.is_some(),
+        all_details: request.echo
+            || request.verbosity >= 2
+            || settings.junit.is_some()
+            || settings.events.is_some()
+            || !request.reports.is_empty(),
         embedded,
         noun: if framework { "test" } else { "task" },
         log: log.display().to_string(),
@@ -223,42 +230,20 @@ async fn free(store: &Store, job: &str, on_farm: bool) {
     while on_farm && matches!(store.gc(FREED, Some(job)).await, Ok((_, true))) {}
 }
 
-fn reporters(request: &Request<'_>, spec: &Arc<JobSpec>, log: &LogFile) -> Result<Vec<Box<dyn Reporter>>, Error> {
-    let now = chrono::Local::now();
-    let terminal = std::io::stderr().is_terminal();
-    let dumb = (request.look)("TERM").is_some_and(|t| t == "dumb");
-    let colour = terminal && !dumb && (request.look)("NO_COLOR").is_none_or(|v| v.is_empty());
-    let look = Look { colour, bar: terminal && !dumb, verbosity: request.verbosity };
+fn reporters(request: &mut Request<'_>, spec: &Arc<JobSpec>, log: &LogFile) -> Result<Vec<Box<dyn Reporter>>, Error> {
     let mut all: Vec<Box<dyn Reporter>> = vec![Box::new(Log::new(log.clone()))];
-    if let Some(path) = &request.settings.events {
-        let out: Box<dyn std::io::Write + Send> = match path.value.to_str() {
-            Some("-") => Box::new(std::io::BufWriter::new(std::io::stdout())),
-            _ => Box::new(std::io::BufWriter::new(create(&path.value, "--events")?)),
-        };
-        all.push(Box::new(Events::new(out, now.into())));
-    }
-    if let Some(path) = &request.settings.junit {
-        let probe = path.value.with_extension(format!("{}.probe", std::process::id()));
-        create(&probe, "--junit")?;
-        let _ = std::fs::remove_file(&probe);
-        all.push(Box::new(Junit::new(path.value.clone(), spec.name.clone(), now.fixed_offset())));
-    }
-    if let Some(n) = request.settings.durations.as_ref().map(|c| c.value).filter(|n| *n > 0) {
-        all.push(Box::new(Durations::new(std::io::stderr(), n)));
-    }
+    all.extend(outputs::reports(request.settings, spec, chrono::Local::now(), request.look)?);
+    all.append(&mut request.reports);
     // the console last: its summary is the last word
+    let look = outputs::look(request.settings, request.verbosity, request.look);
     let console = Console::new(std::io::stderr(), look, spec.clone());
-    let taken = request.settings.events.as_ref().is_some_and(|c| c.value.as_os_str() == "-");
-    all.push(Box::new(if request.echo && !taken { console.echoing(Box::new(std::io::stdout())) } else { console }));
+    let echo = request.echo && !outputs::takes_standard_output(request.settings);
+    let echo = echo.then(|| Echo::new(Box::new(std::io::stdout()), request.manner));
+    all.push(Box::new(match echo {
+        Some(echo) => console.echoing(echo),
+        None => console,
+    }));
     Ok(all)
-}
-
-fn create(path: &Path, flag: &str) -> Result<std::fs::File, Error> {
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| Error::Usage(format!("{flag}: cannot make the folder {}: {e}", folder.display())))?;
-    }
-    std::fs::File::create(path).map_err(|e| Error::Usage(format!("{flag}: cannot write {}: {e}", path.display())))
 }
 
 /// The run's log, and where it is; the oldest go.

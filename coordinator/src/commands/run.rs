@@ -1,13 +1,15 @@
 //! `remuda run`: the groups of `remuda.toml`, or one ad-hoc command, attached.
 
 use crate::cli::{Global, Run};
+use crate::config::values::Limit;
 use crate::config::{ConfigError, Layer};
 use crate::detect;
 use crate::error::{Error, Exit};
 use crate::job::{self, Plan, adhoc, template};
+use crate::report::echo::Manner;
 use crate::session::{self, Request};
 
-use super::{Context, describe, variable, verbosity};
+use super::{Context, describe, print, variable, verbosity};
 
 struct Made {
     plan: Plan,
@@ -23,6 +25,9 @@ struct Made {
 /// # Errors
 /// Whatever keeps the run from its end.
 pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
+    if let Some(percent) = args.flags.timeout.and_then(Limit::percent) {
+        return Err(Error::Usage(format!("--timeout {percent}% is for `remuda each`; give a time such as 90s")));
+    }
     let context = Context::new()?;
     let typed = Layer::from_flags(global, &args.flags).with_runner_flags(args.isolation, args.group_by);
     let made = if !args.command.is_empty() {
@@ -32,12 +37,11 @@ pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
     } else if let Some(group) = args.groups.first() {
         return Err(ConfigError::NoFile { folder: context.folder, group: group.clone() }.into());
     } else {
-        print!("{}", detect::describe(&context.folder, &detect::detect(&context.folder)));
-        return Ok(Exit::NothingSelected);
+        let text = detect::describe(&context.folder, &detect::detect(&context.folder));
+        return print(&text).map(|()| Exit::NothingSelected);
     };
     if args.flags.dry_run {
-        print!("{}", describe(&made.plan, &made.settings));
-        return Ok(Exit::Passed);
+        return print(&describe(&made.plan, &made.settings)).map(|()| Exit::Passed);
     }
     session::run(Request {
         plan: made.plan,
@@ -45,6 +49,8 @@ pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
         verbosity: made.verbosity,
         live: made.live,
         echo: made.echo,
+        manner: Manner::default(),
+        reports: Vec::new(),
         notes: made.notes,
         look: &variable,
     })

@@ -127,15 +127,23 @@ impl Run {
     /// One of them cannot write.
     pub fn tell(&mut self, fact: &Fact) -> Result<(), Error> {
         let at = self.start.elapsed();
+        self.each(|reporter| reporter.fact(fact, at))
+    }
+
+    /// Does something with every reporter: one that cannot write does not keep the others from it.
+    pub(super) fn each(&mut self, mut act: impl FnMut(&mut dyn Reporter) -> std::io::Result<()>) -> Result<(), Error> {
+        let mut failed = None;
         for reporter in &mut self.reporters {
-            reporter.fact(fact, at).map_err(|e| Error::io("write a report", e))?;
+            if let Err(error) = act(reporter.as_mut()) {
+                failed.get_or_insert(Error::report(reporter.name(), error));
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Lets what was told be seen.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
-        self.reporters.iter_mut().try_for_each(|r| r.settle()).map_err(|e| Error::io("write a report", e))
+        self.each(|reporter| reporter.settle())
     }
 
     /// Leaves every report in order, without an end.

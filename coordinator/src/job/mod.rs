@@ -5,6 +5,7 @@ pub mod adhoc;
 pub mod files;
 pub mod place;
 pub mod pytest;
+pub mod rows;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::config::layers::{Chosen, Origin};
 use crate::config::values::{CommandText, Slots};
 use crate::config::{GroupConfig, Layer, ProjectFile, What};
 use crate::error::Error;
+use rows::Rows;
 
 const DAY_MS: u64 = 86_400_000;
 const DETAIL_BUDGET: u64 = 64 << 20;
@@ -52,11 +54,8 @@ pub struct Feed {
 pub enum Items {
     /// All known.
     Known(Vec<String>),
-    /// Standard input, each ended by newline or NUL.
-    Input {
-        /// By NUL.
-        null: bool,
-    },
+    /// One after the other, as they are read.
+    Rows(Rows),
     /// A worker finds them.
     Collected,
 }

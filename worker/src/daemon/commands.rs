@@ -39,7 +39,7 @@ impl Daemon {
             let id = self.next_serial();
             let assignment = &mut self.slots[slot as usize].queue[at];
             assignment.sent = Some(id);
-            let mut unit = Unit::new(id, command::argv(template, &assignment.id, assignment.task));
+            let mut unit = Unit::new(id, command::argv(template, &assignment.id, assignment.task, assignment.place));
             unit.timeout = group_spec.timeout_ms.map(Duration::from_millis);
             unit.grace = Duration::from_millis(group_spec.grace_ms);
             (unit.head, unit.tail) = (OUTPUT_BYTES, OUTPUT_BYTES);
