@@ -13,10 +13,11 @@ use remuda_store::{ConnectOptions, History, Opened, Store};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Layer;
-use crate::config::values::Slots;
+use crate::config::values::{Halt, Slots};
 use crate::embedded::{self, Embedded};
 use crate::error::{Error, Exit};
 use crate::follow::attached::{Options, Run};
+use crate::follow::keys::Keys;
 use crate::history::{self, Shelf};
 use crate::job::{Items, Plan};
 use crate::outputs;
@@ -53,6 +54,8 @@ pub struct Request<'a> {
     pub echo: bool,
     /// How it goes there.
     pub manner: Manner,
+    /// When failures end it.
+    pub halt: Option<Halt>,
     /// Reports that only this verb has.
     pub reports: Vec<Box<dyn Reporter>>,
     /// What to say at the beginning.
@@ -135,6 +138,11 @@ async fn attached(
     };
     let (embedded, coordinator_grace) = (shelf.is_some(), options.grace_ms);
     let mut run = Run::new(store, spec.clone(), options, reporters, start, done.clone());
+    run.halt = request.halt;
+    let reads = request.plan.feeds.iter().any(|f| matches!(&f.items, Items::Rows(rows) if rows.reads_input()));
+    if !reads && outputs::look(request.settings, 0, request.look).bar {
+        run.keys = Keys::listen();
+    }
     let redis =
         if embedded { "an embedded Redis".to_owned() } else { format!("{}, farm {}", store.address(), store.farm()) };
     let shown_slots = if embedded { u32::try_from(slots).ok() } else { Some(spec.max_slots).filter(|n| *n > 0) };

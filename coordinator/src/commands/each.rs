@@ -8,7 +8,7 @@ use remuda_protocol::spec::{Adapter, JobSpec};
 
 use crate::cli::{Each, Global, ItemFlags};
 use crate::config::Layer;
-use crate::config::values::{Limit, Share};
+use crate::config::values::{Halt, Limit, Share};
 use crate::error::{Error, Exit};
 use crate::job::rows::{From, Rows};
 use crate::job::{self, Draft, Items, adhoc};
@@ -35,7 +35,13 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
     let name = args.words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
     let head = Context::head(&context.folder, format!("each {name}"), &settings)?;
     let reads = reads_input(&draft.items);
-    let plan = job::build(head, vec![draft], &settings, &Default::default(), &variable)?;
+    let mut plan = job::build(head, vec![draft], &settings, &Default::default(), &variable)?;
+    if let Some(percent) = args.flags.timeout.and_then(Limit::percent) {
+        plan.spec.groups.iter_mut().for_each(|g| (g.timeout_ms, g.timeout_percent) = (None, percent));
+    }
+    if let Some(Halt { soon: false, fail: Share::Count(n) }) = args.items.halt {
+        plan.spec.max_failures = n; // in the same step that takes the last allowed result
+    }
     let mut notes = Vec::new();
     if reads && std::io::stdin().is_terminal() {
         notes.push("reading items from the terminal, one a line; Ctrl-D ends them".to_owned());
@@ -48,6 +54,7 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
         live: false,
         echo: true,
         manner: Manner { tag: args.items.tag, ordered: args.items.keep_order },
+        halt: args.items.halt,
         reports,
         notes,
         look: &variable,

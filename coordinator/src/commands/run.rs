@@ -50,6 +50,7 @@ pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
         live: made.live,
         echo: made.echo,
         manner: Manner::default(),
+        halt: None,
         reports: Vec::new(),
         notes: made.notes,
         look: &variable,

@@ -13,10 +13,12 @@ use remuda_protocol::spec::JobSpec;
 use remuda_store::{Message, Store, StoreError, Subscription};
 use tokio::task::JoinHandle;
 
+use super::keys::Keys;
 use super::names::Names;
 use super::signals::{Signal, Signals};
 use super::verdict::Evidence;
 use super::view::{Change, JobView};
+use crate::config::values::Halt;
 use crate::embedded::Embedded;
 use crate::error::{Error, Exit};
 use crate::history::Lessons;
@@ -79,6 +81,11 @@ pub struct Run {
     unfit_since: Option<Instant>,
     pub(super) waiting: String,
     pub(super) first_claim: Option<Duration>,
+    /// When failures end it.
+    pub halt: Option<Halt>,
+    pub(super) halted: bool,
+    /// Keys of the terminal, if they are listened to.
+    pub keys: Option<Keys>,
 }
 
 impl Run {
@@ -118,6 +125,9 @@ impl Run {
             unfit_since: None,
             waiting: String::new(),
             first_claim: None,
+            halt: None,
+            halted: false,
+            keys: None,
         }
     }
 
@@ -163,6 +173,7 @@ impl Run {
     ) -> Result<(), Error> {
         let mut watch = Some(watch);
         let mut signals = Signals::new().map_err(|e| Error::io("listen for signals", e))?;
+        let mut keys = self.keys.take();
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !JobState::from_word(&self.view.state).is_some_and(JobState::is_over) {
@@ -184,6 +195,7 @@ impl Run {
                     self.tick().await?;
                 }
                 signal = signals.next() => self.on_signal(signal).await?,
+                () = Keys::next(&mut keys) => self.on_signal(Signal::Status).await?,
                 error = died(children) => return Err(error),
             }
         }
@@ -224,6 +236,7 @@ impl Run {
         } else if !self.pending.is_empty() {
             self.flush().await?;
         }
+        self.look_at_halt().await?;
         if now >= self.next_look {
             self.next_look = now + Duration::from_secs(1);
             self.look_after().await?;

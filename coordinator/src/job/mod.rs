@@ -350,6 +350,7 @@ fn group_spec(
         retries: retries.unwrap_or(0),
         max_losses: pick(settings.max_losses.as_ref(), own.max_losses.as_ref()).unwrap_or(1),
         timeout_ms: pick(settings.timeout.as_ref(), own.timeout.as_ref()).map(|t| t.ms()).filter(|ms| *ms > 0),
+        timeout_percent: 0,
         grace_ms: pick(settings.grace.as_ref(), own.grace.as_ref()).map_or(GRACE_MS, |t| t.ms()),
         slow_ms: pick(settings.slow.as_ref(), own.slow.as_ref()).map_or(SLOW_MS, |t| t.ms()),
         env: variables(&own.env, false, look)?,

@@ -56,6 +56,7 @@ pub struct Console<W: Write + Send> {
     spec: Arc<JobSpec>,
     many_groups: bool,
     bar: Bar,
+    echo_failed: bool,
     finale: Finale,
     workers: Workers,
     counter_at: Duration,
@@ -75,6 +76,7 @@ impl<W: Write + Send> Console<W> {
             spec,
             many_groups,
             bar: Bar::default(),
+            echo_failed: false,
             finale: Finale::new(look.again.unwrap_or(StatusLevel::Fail)),
             workers: Workers::default(),
             counter_at: COUNTER_EVERY,
@@ -100,8 +102,10 @@ impl<W: Write + Send> Console<W> {
             if error {
                 self.say(&body)?;
             } else if let Some(mut echo) = self.echo.take() {
-                let written = self.say("").and_then(|()| echo.write(&body)); // the bar must not stand there
+                self.say("")?; // the bar must not stand there
+                let written = echo.write(&body);
                 self.echo = Some(echo);
+                self.echo_failed |= written.is_err();
                 written?;
             }
         }
@@ -390,7 +394,7 @@ impl<W: Write + Send> Reporter for Console<W> {
     }
 
     fn name(&self) -> &'static str {
-        "the console"
+        if self.echo_failed { "standard output" } else { "the console" }
     }
 }
 

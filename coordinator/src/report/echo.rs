@@ -60,8 +60,7 @@ impl Echo {
     /// # Errors
     /// The stream's.
     pub fn write(&mut self, text: &str) -> io::Result<()> {
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("standard output: {e}"));
-        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(named)
+        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush())
     }
 }
 

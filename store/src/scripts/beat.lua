@@ -18,7 +18,7 @@ for i = 4, #ARGV, 2 do
   else
     call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms + min(600000, floor(num(ARGV[i + 1]) / 10))), ARGV[i])
     local job = job_of(c.j)
-    answers[#answers + 1] = job_live(job) and c.cancel == 0 and 'OK' or 'CANCEL'
+    answers[#answers + 1] = (job_live(job) or halting(job)) and c.cancel == 0 and 'OK' or 'CANCEL'
     watched[c.j] = true
   end
 end

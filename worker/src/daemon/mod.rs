@@ -3,7 +3,7 @@
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
 //! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that,
-//! `shutdown` ends it all, `status` tells what runs.
+//! `medians` learns limits, `shutdown` ends it all, `status` tells what runs.
 
 mod claims;
 mod closing;
@@ -12,6 +12,7 @@ mod commands;
 mod inbox;
 mod jobs;
 mod live;
+mod medians;
 mod owed;
 mod shutdown;
 mod slots;
@@ -75,6 +76,7 @@ struct Daemon {
     outbox: claims::Outbox,
     drain: Option<Drain>,
     live: live::Live,
+    medians: medians::Medians,
     /// Last results of claims with locks, by the generation of the runner that must end first.
     owed: HashMap<u64, owed::Owed>,
     /// Suites that this host cannot load.
@@ -155,6 +157,7 @@ impl Daemon {
             outbox,
             drain: None,
             live,
+            medians: medians::Medians::default(),
             owed: HashMap::new(),
             unloadable: HashSet::new(),
             deaths: HashMap::new(),
