@@ -103,16 +103,8 @@ impl Submission {
                 chunk.push(item);
             }
             if !chunk.is_empty() && (ended || lull || chunk.len() == ITEMS || bytes > CHUNK_BYTES) {
-                let entry = Entry {
-                    lane,
-                    first: number(first),
-                    count: number(chunk.len()),
-                    us: -1,
-                    cost: -1,
-                    whole: false,
-                    more: false,
-                };
-                if self.add(group, first, &chunk, &[entry]).await? == Goes::Over {
+                let entries = one_by_one(lane, number(first), number(chunk.len()));
+                if self.add(group, first, &chunk, &entries).await? == Goes::Over {
                     return Ok((0, Goes::Over));
                 }
                 first += chunk.len();
@@ -140,6 +132,13 @@ impl Submission {
         self.done.fetch_add(ids.len() as u64, Ordering::Relaxed);
         Ok(goes)
     }
+}
+
+/// A run for each task, so that they are handed out in the order in which they came: of one long run a second slot
+/// would begin in the middle.
+fn one_by_one(lane: u32, first: u32, count: u32) -> Vec<Entry> {
+    let entry = |first| Entry { lane, first, count: 1, us: -1, cost: -1, whole: false, more: false };
+    (first..first + count).map(entry).collect()
 }
 
 fn number(n: usize) -> u32 {

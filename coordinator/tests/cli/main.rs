@@ -5,5 +5,9 @@
 mod bad_input;
 mod each;
 mod groups;
+mod outputs;
+mod parallel;
 mod pytest;
+mod streams;
 mod support;
+mod terminal;

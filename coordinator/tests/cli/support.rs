@@ -150,7 +150,7 @@ pub(crate) fn of<'a>(facts: &'a [Value], event: &str) -> Vec<&'a Value> {
 /// A Redis on TCP, killed at the end.
 pub(crate) struct Farm {
     child: Child,
-    worker: Option<Child>,
+    workers: Vec<Child>,
     pub(crate) port: u16,
     _dir: tempfile::TempDir,
 }
@@ -168,29 +168,28 @@ impl Farm {
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             std::thread::yield_now();
         }
-        Self { child, worker: None, port, _dir: dir }
+        Self { child, workers: Vec::new(), port, _dir: dir }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Starts a worker on it.
+    /// Starts a worker on it, or one more.
     pub(crate) fn with_worker(mut self, ranch: &Ranch, args: &[&str]) -> Self {
         let mut all = vec!["worker", "--redis"];
         let url = self.url();
         all.push(&url);
         all.extend(args);
         let state = tempfile::tempdir_in(ranch.work()).unwrap().keep();
-        self.worker =
-            Some(ranch.command(&all).env("REMUDA_WORKER_STATE", state).stderr(Stdio::null()).spawn().unwrap());
+        self.workers.push(ranch.command(&all).env("REMUDA_WORKER_STATE", state).stderr(Stdio::null()).spawn().unwrap());
         self
     }
 }
 
 impl Drop for Farm {
     fn drop(&mut self) {
-        for child in self.worker.iter_mut().chain([&mut self.child]) {
+        for child in self.workers.iter_mut().chain([&mut self.child]) {
             let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
             let _ = child.wait();
         }
