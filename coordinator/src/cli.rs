@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::values::{Halt, Limit, Slots, Span};
+use crate::config::limits::{Halt, Limit};
+use crate::config::values::{Slots, Span};
 
 /// The program.
 #[derive(Debug, Parser)]

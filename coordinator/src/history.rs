@@ -79,6 +79,7 @@ fn fnv(bytes: &[u8]) -> u64 {
 #[derive(Debug, Default)]
 pub struct Lessons {
     groups: HashMap<String, Lesson>,
+    left_out: HashSet<String>,
     tests: usize,
 }
 
@@ -90,9 +91,15 @@ struct Lesson {
 }
 
 impl Lessons {
+    /// Nothing is learned of this group: its tasks come as a stream, and no later run could put them in order.
+    pub fn leave_out(&mut self, group: &str) {
+        self.left_out.insert(group.to_owned());
+    }
+
     /// Takes a result in. `first_in_slot`: nothing of this job ran in that slot before.
     pub fn learn(&mut self, attempt: &Attempt, first_in_slot: bool) {
-        if attempt.outcome != Outcome::Passed || attempt.fence == 0 || self.tests >= MOST_TESTS {
+        let learns = attempt.outcome == Outcome::Passed && attempt.fence > 0 && self.tests < MOST_TESTS;
+        if !learns || self.left_out.contains(&*attempt.group) {
             return;
         }
         self.tests += 1;
@@ -172,6 +179,9 @@ mod tests {
     fn only_passes_teach_and_set_up_goes_to_the_file() {
         let mut lessons = Lessons::default();
         lessons.learn(&failed("t.py::bad"), false);
+        lessons.leave_out("stream");
+        lessons.learn(&Attempt { group: "stream".into(), ..attempt("x", Outcome::Passed) }, false);
+        assert_eq!(lessons.groups().count(), 0);
         lessons.learn(&Attempt { us: 900, wide_us: 800, ..attempt("t.py::a", Outcome::Passed) }, true);
         lessons.learn(&Attempt { us: 600, wide_us: 500, ..attempt("u.py::b", Outcome::Passed) }, false);
         let known = History { tests: [("t.py::a".to_owned(), 300)].into(), costs: [("t.py".to_owned(), 200)].into() };

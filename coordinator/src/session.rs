@@ -13,7 +13,8 @@ use remuda_store::{ConnectOptions, History, Opened, Store};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Layer;
-use crate::config::values::{Halt, Slots};
+use crate::config::limits::Halt;
+use crate::config::values::Slots;
 use crate::embedded::{self, Embedded};
 use crate::error::{Error, Exit};
 use crate::follow::attached::{Options, Run};
@@ -139,6 +140,9 @@ async fn attached(
     let (embedded, coordinator_grace) = (shelf.is_some(), options.grace_ms);
     let mut run = Run::new(store, spec.clone(), options, reporters, start, done.clone());
     run.halt = request.halt;
+    for feed in request.plan.feeds.iter().filter(|f| matches!(f.items, Items::Rows(_))) {
+        run.lessons.leave_out(&spec.groups[feed.group as usize].name);
+    }
     let reads = request.plan.feeds.iter().any(|f| matches!(&f.items, Items::Rows(rows) if rows.reads_input()));
     if !reads && outputs::look(request.settings, 0, request.look).bar {
         run.keys = Keys::listen();

@@ -8,7 +8,7 @@ use remuda_protocol::spec::{Adapter, JobSpec};
 
 use crate::cli::{Each, Global, ItemFlags};
 use crate::config::Layer;
-use crate::config::values::{Halt, Limit, Share};
+use crate::config::limits::{Halt, Limit, Share};
 use crate::error::{Error, Exit};
 use crate::job::rows::{From, Rows};
 use crate::job::{self, Draft, Items, adhoc};

@@ -1,7 +1,7 @@
 //! `remuda run`: the groups of `remuda.toml`, or one ad-hoc command, attached.
 
 use crate::cli::{Global, Run};
-use crate::config::values::Limit;
+use crate::config::limits::Limit;
 use crate::config::{ConfigError, Layer};
 use crate::detect;
 use crate::error::{Error, Exit};

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use super::ConfigError;
+use super::limits::Limit;
 use super::reader::{Source, Table};
-use super::values::{Limit, Slots, Span, Value, Variables};
+use super::values::{Slots, Span, Value, Variables};
 use crate::cli::{Annotations, Flags, Global, GroupByArg, IsolationArg, OnDisconnect, StatusLevel};
 
 /// Where a value came from.

@@ -18,7 +18,7 @@ use super::names::Names;
 use super::signals::{Signal, Signals};
 use super::verdict::Evidence;
 use super::view::{Change, JobView};
-use crate::config::values::Halt;
+use crate::config::limits::Halt;
 use crate::embedded::Embedded;
 use crate::error::{Error, Exit};
 use crate::history::Lessons;

@@ -3,7 +3,7 @@
 use remuda_protocol::spec::GroupKind;
 
 use super::attached::Run;
-use crate::config::values::{Halt, Share};
+use crate::config::limits::{Halt, Share};
 use crate::error::Error;
 
 /// Whether so many failures are enough. `total`: tasks known; `complete`: there will be no more.

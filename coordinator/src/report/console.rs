@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{GroupKind, JobSpec};
 use remuda_store::HostReport;
 
 use super::bar::Bar;
 use super::echo::Echo;
 use super::finale::{self, Finale};
+use super::left::output;
 use super::ordered::Pieces;
 use super::summary::Summary;
 use super::text::{Colour, Style, ascii, count, indent, length, name, status_word, took};
@@ -314,30 +315,6 @@ pub fn counter_text(now: &Progress) -> String {
     }
     if !now.waiting.is_empty() {
         text.push_str(&format!("; waiting: {}", now.waiting));
-    }
-    text
-}
-
-/// What an attempt left behind, indented; without what it printed if that was `echoed`.
-fn output(attempt: &Attempt, echoed: bool) -> String {
-    let detail: &Detail = &attempt.detail;
-    let mut text = String::new();
-    let long = if detail.text.trim().is_empty() { &detail.message } else { &detail.text };
-    text.push_str(&indent(long));
-    if long.trim().is_empty() && attempt.outcome != Outcome::Passed {
-        text.push_str(&indent(&attempt.why()));
-    }
-    for (name, outcome, why) in &detail.subtests {
-        text.push_str(&indent(&format!("subtest {name}: {outcome} {why}")));
-    }
-    for (title, body) in detail.sections.iter().filter(|s| !echoed && !s.1.trim().is_empty()) {
-        text.push_str(&format!("  {title} ---\n{}", indent(body)));
-    }
-    if detail.dropped_bytes > 0 {
-        text.push_str(&format!("    … {} bytes of output were not kept\n", detail.dropped_bytes));
-    }
-    if attempt.dropped {
-        text.push_str("    … its output was not kept: the job's budget for output is used up\n");
     }
     text
 }

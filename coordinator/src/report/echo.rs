@@ -40,8 +40,13 @@ impl Echo {
         let sections = &attempt.detail.sections;
         let tag = if self.manner.tag { Item::new(&attempt.id, 0).shown() + "\t" } else { String::new() };
         let mut pieces: Pieces = sections.iter().map(|(title, body)| (title == "stderr", tagged(&tag, body))).collect();
+        let id = name(&attempt.id);
+        if attempt.detail.dropped_bytes > 0 {
+            let bytes = attempt.detail.dropped_bytes;
+            pieces
+                .push((true, format!("the output of {id} is not whole: {bytes} bytes of its middle were not kept\n")));
+        }
         if attempt.dropped {
-            let id = name(&attempt.id);
             pieces.push((true, format!("the output of {id} was not kept: the job's budget for output is used up\n")));
         }
         if self.manner.ordered { self.ordered.push(attempt.task.1, pieces) } else { Ok(vec![pieces]) }
@@ -92,5 +97,8 @@ mod tests {
         let mut echo = Echo::new(Box::new(Shared::default()), Manner::default());
         let gone = Attempt { dropped: true, ..attempt("a", Outcome::Passed) };
         assert!(echo.take(&gone).unwrap()[0][0].1.starts_with("the output of a was not kept"));
+        let mut cut = attempt("a", Outcome::Passed);
+        cut.detail.dropped_bytes = 7;
+        assert!(echo.take(&cut).unwrap()[0][0].1.starts_with("the output of a is not whole: 7 bytes"));
     }
 }

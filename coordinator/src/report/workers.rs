@@ -33,7 +33,7 @@ impl Part {
     #[must_use]
     pub fn busy_percent(&self, wall: Duration) -> u64 {
         let wall = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX).saturating_mul(self.slots.len() as u64);
-        if wall == 0 { 0 } else { (self.busy_us.saturating_mul(100) / wall).min(100) }
+        self.busy_us.saturating_mul(100).checked_div(wall).unwrap_or(0).min(100)
     }
 
     /// Slots that took part.
