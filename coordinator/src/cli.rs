@@ -2,6 +2,8 @@
 //!
 //! Only verbs that exist are here. Help must fit a screen and show an example.
 
+pub mod verbs;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -50,9 +52,39 @@ pub enum Verb {
     Run(Run),
     /// Run a command once for each item, like GNU parallel
     Each(Each),
+    /// Send a job to a farm and leave
+    Submit(verbs::Submit),
+    /// Watch a job that is there; adopt it if its coordinator has died
+    Attach(verbs::Attach),
+    /// Wait for a job's end
+    Wait(verbs::Wait),
+    /// What runs, what waits, how far it is
+    Status(verbs::Status),
+    /// Where a task is, and why
+    Explain(verbs::Explain),
+    /// What tasks printed
+    Logs(verbs::Logs),
+    /// End a job, or one task of it
+    Cancel(verbs::Cancel),
+    /// Run again what did not pass
+    Retry(verbs::Retry),
+    /// Reports of a job that has ended
+    Report(verbs::Report),
+    /// List workers, take them out of service and back
+    Workers(verbs::Workers),
+    /// Free what ended jobs left in Redis
+    Gc(verbs::Gc),
     /// Lend this machine to a farm
     #[command(disable_help_flag = true)]
     Worker(Worker),
+    /// Look for what is wrong here
+    Doctor(verbs::Doctor),
+    /// Check remuda.toml
+    Config(verbs::Config),
+    /// Completions for a shell
+    Completions(verbs::Completions),
+    /// Manual pages
+    Man(verbs::Man),
 }
 
 /// `remuda run`.
@@ -70,6 +102,9 @@ pub struct Run {
     /// Only tests that match (the framework's own -k)
     #[arg(short = 'k', value_name = "EXPR")]
     pub keyword: Option<String>,
+    /// Only what did not pass the last time
+    #[arg(long)]
+    pub last_failed: bool,
     /// Only tests with these marks (the framework's own -m)
     #[arg(short = 'm', value_name = "EXPR")]
     pub marks: Option<String>,

@@ -126,6 +126,41 @@ pub enum Error {
     /// The user did not wait for the end.
     #[error("killed")]
     Killed(Exit),
+    /// A verb about jobs, and no farm to ask.
+    #[error("there is no farm to ask: none is named")]
+    NoFarm,
+    /// No job is what was typed.
+    #[error("there is no job {text} on farm `{farm}`")]
+    NoJob {
+        /// What was typed, quoted.
+        text: String,
+        /// The farm.
+        farm: String,
+    },
+    /// More than one job is.
+    #[error("`{text}` is the beginning of {} jobs: {}", ids.len(), ids.join(", "))]
+    ManyJobs {
+        /// What was typed.
+        text: String,
+        /// The jobs.
+        ids: Vec<String>,
+    },
+    /// No task is what was typed.
+    #[error("job {job} has no task `{text}`")]
+    NoTask {
+        /// What was typed.
+        text: String,
+        /// The job.
+        job: String,
+        /// Tasks whose names come near.
+        near: Vec<String>,
+    },
+    /// The job did not end in the time that was given.
+    #[error("job {0} has not ended in the time given to wait for it")]
+    Impatient(String),
+    /// The user left a job that goes on.
+    #[error("left; job {0} goes on")]
+    Left(String),
     /// No worker of the farm may run a group.
     #[error("{0}")]
     NoWorker(String),
@@ -161,9 +196,11 @@ impl Error {
             Self::Usage(_) | Self::Config(_) | Self::Spec(_) | Self::Item { .. } => Exit::Usage,
             Self::Store(StoreError::Address { .. }) => Exit::Usage,
             Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
-            Self::NoWorker(_) => Exit::Incomplete,
+            Self::NoWorker(_) | Self::Impatient(_) => Exit::Incomplete,
             Self::Killed(exit) => *exit,
             Self::Closed(_) => Exit::Closed,
+            Self::NoFarm | Self::NoJob { .. } | Self::ManyJobs { .. } | Self::NoTask { .. } => Exit::Usage,
+            Self::Left(_) => Exit::Interrupted,
             Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } | Self::Embedded { .. } | Self::TakenOver(_) => {
                 Exit::Internal
             }
@@ -187,6 +224,14 @@ impl Error {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("make room on that disk, or name a file on another one".into())
             }
+            Self::NoFarm => Some(
+                "name one with --redis URL, REMUDA_REDIS_URL, or `redis = \"…\"` in remuda.toml; an embedded run ends with its program".into(),
+            ),
+            Self::NoJob { .. } => Some("`remuda status` lists them; ended jobs are kept for a day".into()),
+            Self::ManyJobs { .. } => Some("write more of the id".into()),
+            Self::NoTask { near, .. } if !near.is_empty() => Some(format!("did you mean {}?", near.join(", "))),
+            Self::NoTask { .. } => Some("a task is named by its id or any part of it that no other has; `remuda status JOB` shows what runs".into()),
+            Self::Impatient(job) | Self::Left(job) => Some(format!("`remuda attach {job}` comes back, `remuda cancel {job}` ends it")),
             Self::TakenOver(_) => Some("this one has stopped looking; the job goes on there".into()),
             _ => None,
         }

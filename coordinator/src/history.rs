@@ -3,7 +3,7 @@
 //! Only passed attempts teach. Set-up that a test paid for its file is learned as the file's, except from the first
 //! test of a slot, which also paid for the session.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +43,21 @@ impl Shelf {
         Self { folder: state.join("history") }
     }
 
+    /// Ids that did not pass the last time.
+    #[must_use]
+    pub fn unpassed(&self, key: &str) -> BTreeSet<String> {
+        let path = self.path(key).with_extension("unpassed.json");
+        std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Replaces the ids that did not pass.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn save_unpassed(&self, key: &str, ids: &BTreeSet<String>) -> Result<(), Error> {
+        self.write(&self.path(key).with_extension("unpassed.json"), &serde_json::to_vec(ids).unwrap_or_default())
+    }
+
     fn path(&self, key: &str) -> PathBuf {
         let readable: String =
             key.chars().rev().take(40).map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -61,12 +76,15 @@ impl Shelf {
     /// # Errors
     /// The disk's.
     pub fn save(&self, key: &str, history: &History) -> Result<(), Error> {
+        self.write(&self.path(key), &serde_json::to_vec(history).unwrap_or_default())
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let failed = |e| Error::io(format!("save the history in {}", self.folder.display()), e);
         std::fs::create_dir_all(&self.folder).map_err(failed)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
-        let bytes = serde_json::to_vec(history).unwrap_or_default();
-        file.write_all(&bytes).map_err(failed)?;
-        file.persist(self.path(key)).map_err(|e| failed(e.error))?;
+        file.write_all(bytes).map_err(failed)?;
+        file.persist(path).map_err(|e| failed(e.error))?;
         Ok(())
     }
 }
@@ -86,6 +104,8 @@ pub struct Lessons {
 #[derive(Debug, Default)]
 struct Lesson {
     tests: Vec<(String, u64)>,
+    skipped: Vec<String>,
+    unpassed: BTreeSet<String>,
     costs: Vec<(String, u64)>,
     first_costs: Vec<(String, u64)>,
 }
@@ -98,12 +118,19 @@ impl Lessons {
 
     /// Takes a result in. `first_in_slot`: nothing of this job ran in that slot before.
     pub fn learn(&mut self, attempt: &Attempt, first_in_slot: bool) {
-        let learns = attempt.outcome == Outcome::Passed && attempt.fence > 0 && self.tests < MOST_TESTS;
-        if !learns || self.left_out.contains(&*attempt.group) {
+        if self.tests >= MOST_TESTS || self.left_out.contains(&*attempt.group) {
             return;
         }
         self.tests += 1;
         let lesson = self.groups.entry(attempt.group.to_string()).or_default();
+        match attempt.outcome {
+            Outcome::Passed if attempt.fence != 0 => {}
+            Outcome::Passed | Outcome::Skipped => return lesson.skipped.push(attempt.id.to_string()),
+            _ => {
+                lesson.unpassed.insert(attempt.id.to_string());
+                return;
+            }
+        }
         lesson.tests.push((attempt.id.to_string(), attempt.us.saturating_sub(attempt.wide_us)));
         if attempt.wide_us > 0 {
             let file = attempt.id.split("::").next().unwrap_or_default().to_owned();
@@ -136,6 +163,17 @@ impl Lessons {
         known
     }
 
+    /// What did not pass, after what was known of earlier runs: what this one did not run stays as it was.
+    #[must_use]
+    pub fn unpassed(&self, group: &str, mut known: BTreeSet<String>) -> BTreeSet<String> {
+        let Some(lesson) = self.groups.get(group) else { return known };
+        for id in lesson.tests.iter().map(|(id, _)| id).chain(&lesson.skipped) {
+            known.remove(id);
+        }
+        known.extend(lesson.unpassed.iter().cloned());
+        known
+    }
+
     /// Saves everything on a shelf.
     ///
     /// # Errors
@@ -144,6 +182,7 @@ impl Lessons {
         for group in self.groups() {
             let key = key(project, group);
             shelf.save(&key, &self.apply(group, shelf.load(&key)))?;
+            shelf.save_unpassed(&key, &self.unpassed(group, shelf.unpassed(&key)))?;
         }
         Ok(())
     }
@@ -161,6 +200,7 @@ impl Lessons {
             history.tests.retain(|id, _| met.contains(file_of(id)));
             history.costs.retain(|scope, _| met.contains(file_of(scope)));
             store.history_save(&key, &history).await?;
+            store.unpassed_save(&key, &self.unpassed(group, store.unpassed_load(&key).await?)).await?;
         }
         Ok(())
     }
@@ -178,16 +218,29 @@ mod tests {
     #[test]
     fn only_passes_teach_and_set_up_goes_to_the_file() {
         let mut lessons = Lessons::default();
-        lessons.learn(&failed("t.py::bad"), false);
         lessons.leave_out("stream");
         lessons.learn(&Attempt { group: "stream".into(), ..attempt("x", Outcome::Passed) }, false);
         assert_eq!(lessons.groups().count(), 0);
+        lessons.learn(&failed("t.py::bad"), false);
         lessons.learn(&Attempt { us: 900, wide_us: 800, ..attempt("t.py::a", Outcome::Passed) }, true);
         lessons.learn(&Attempt { us: 600, wide_us: 500, ..attempt("u.py::b", Outcome::Passed) }, false);
         let known = History { tests: [("t.py::a".to_owned(), 300)].into(), costs: [("t.py".to_owned(), 200)].into() };
         let learned = lessons.apply("pytest", known);
         assert_eq!(learned.tests, [("t.py::a".to_owned(), 200), ("u.py::b".to_owned(), 100)].into());
         assert_eq!(learned.costs, [("t.py".to_owned(), 200), ("u.py".to_owned(), 500)].into());
+    }
+
+    #[test]
+    fn what_did_not_pass_is_remembered_until_it_does() {
+        let mut lessons = Lessons::default();
+        for attempt in
+            [failed("t.py::new"), attempt("t.py::healed", Outcome::Passed), attempt("t.py::x", Outcome::Skipped)]
+        {
+            lessons.learn(&attempt, false);
+        }
+        let ids = |ids: &[&str]| -> BTreeSet<String> { ids.iter().map(ToString::to_string).collect() };
+        let known = ids(&["t.py::healed", "t.py::not-run", "t.py::x"]);
+        assert_eq!(lessons.unpassed("pytest", known), ids(&["t.py::new", "t.py::not-run"]));
     }
 
     #[test]

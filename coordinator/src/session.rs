@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use remuda_protocol::spec::{Adapter, JobSpec};
+use remuda_protocol::spec::{Adapter, GroupKind, JobSpec};
 use remuda_store::{ConnectOptions, History, Opened, Store};
 use tracing_subscriber::EnvFilter;
 
@@ -17,9 +17,11 @@ use crate::config::limits::Halt;
 use crate::config::values::Slots;
 use crate::embedded::{self, Embedded};
 use crate::error::{Error, Exit};
-use crate::follow::attached::{Options, Run};
+use crate::farm::Farm;
+use crate::follow::attached::{Options, Role, Run};
 use crate::follow::keys::Keys;
 use crate::history::{self, Shelf};
+use crate::job::again::{self, Unpassed};
 use crate::job::{Items, Plan};
 use crate::outputs;
 use crate::report::console::Console;
@@ -32,16 +34,17 @@ use crate::submit::Submission;
 const GRACE_EMBEDDED: Duration = Duration::from_secs(5);
 /// Grace of an owner on a farm.
 const GRACE_FARM: Duration = Duration::from_secs(120);
+/// Grace of whoever submits a job that goes on alone, ms.
+const GRACE_SUBMIT_MS: u64 = 60_000;
 /// Patience when no worker fits.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Logs of runs that are kept.
 const LOGS: usize = 50;
 /// How long an embedded worker may take to let go.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Keys freed in one call.
-const FREED: u32 = 200;
 
 /// What a verb wants of a session.
+#[derive(Clone)]
 pub struct Request<'a> {
     /// The plan.
     pub plan: Plan,
@@ -49,6 +52,8 @@ pub struct Request<'a> {
     pub settings: &'a Layer,
     /// 0: failures; 1: passes too; 2: with their output.
     pub verbosity: u8,
+    /// Only what did not pass the last time.
+    pub last_failed: bool,
     /// Show output as it comes.
     pub live: bool,
     /// What tasks print goes to standard output and error as it is.
@@ -57,8 +62,6 @@ pub struct Request<'a> {
     pub manner: Manner,
     /// When failures end it.
     pub halt: Option<Halt>,
-    /// Reports that only this verb has.
-    pub reports: Vec<Box<dyn Reporter>>,
     /// What to say at the beginning.
     pub notes: Vec<String>,
     /// Finds variables.
@@ -69,24 +72,121 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// There was no run, or it could not be followed to its end.
-pub async fn run(mut request: Request<'_>) -> Result<Exit, Error> {
+pub async fn run(request: Request<'_>) -> Result<Exit, Error> {
+    run_with(request, Vec::new()).await
+}
+
+/// Runs a plan to its end, and tells `more` reporters.
+///
+/// # Errors
+/// There was no run, or it could not be followed to its end.
+pub async fn run_with(request: Request<'_>, more: Vec<Box<dyn Reporter>>) -> Result<Exit, Error> {
     let start = Instant::now();
     let spec = Arc::new(request.plan.spec.clone());
     let state = history::state_folder(request.look);
     let (log, log_path) = open_log(&state, &spec.id)?;
     trace_into(&log);
-    let reporters = reporters(&mut request, &spec, &log)?;
+    let reporters = reporters(&request, &spec, &log, chrono::Local::now(), more)?;
     let (store, mut children) = connect(&request, &spec, &log).await?;
     let shelf = children.as_ref().map(|_| Shelf::new(&state));
-    let result = attached(&request, &store, &mut children, shelf.as_ref(), reporters, start, &log_path).await;
+    let result = match narrowed(request, &store, shelf.as_ref()).await {
+        Ok(Some(request)) => {
+            attached(&request, &store, &mut children, shelf.as_ref(), reporters, start, &log_path).await
+        }
+        Ok(None) => {
+            eprintln!("nothing to do: everything passed the last time");
+            Ok(Exit::Passed)
+        }
+        Err(error) => Err(error),
+    };
     if let Some(children) = children {
         children.stop(result.is_err()).await;
     }
     result
 }
 
+/// With `--last-failed` only what did not pass; `None` if there is no such thing.
+async fn narrowed<'a>(
+    request: Request<'a>,
+    store: &Store,
+    shelf: Option<&Shelf>,
+) -> Result<Option<Request<'a>>, Error> {
+    if !request.last_failed {
+        return Ok(Some(request));
+    }
+    let mut unpassed = Unpassed::new();
+    for group in request.plan.spec.groups.iter().filter(|g| g.kind == GroupKind::Tests) {
+        let key = history::key(&request.plan.spec.project, &group.name);
+        let ids = match shelf {
+            Some(shelf) => shelf.unpassed(&key),
+            None => store.unpassed_load(&key).await?,
+        };
+        unpassed.insert(group.name.clone(), ids);
+    }
+    Ok(again::narrow(request.plan, &unpassed).map(|plan| Request { plan, ..request }))
+}
+
 fn slots_here(settings: &Layer) -> u32 {
     settings.slots.as_ref().map_or(Slots::Auto, |c| c.value).here()
+}
+
+/// Submits a plan to a farm and leaves it there; prints its id.
+///
+/// # Errors
+/// It is not there whole, and so it is cancelled.
+pub async fn submit(request: &Request<'_>) -> Result<Exit, Error> {
+    let farm = Farm::of(request.settings.clone()).await?;
+    let Some(request) = narrowed(request.clone(), &farm.store, None).await? else {
+        eprintln!("nothing to do: everything passed the last time");
+        return Ok(Exit::Passed);
+    };
+    let (spec, store) = (&request.plan.spec, &farm.store);
+    let owner = uuid::Uuid::new_v4().to_string();
+    let slots = store.workers().await?.iter().map(|w| w.slots as usize).sum::<usize>();
+    let history = prepare_history(&request.plan, store, None).await?;
+    open(store, spec, &owner, GRACE_SUBMIT_MS).await?;
+    let feeds = request.plan.feeds.clone();
+    let done = Arc::new(AtomicU64::new(0));
+    let submission =
+        Submission { store: store.clone(), job: spec.id.clone(), feeds, history, slots: slots.max(1), done };
+    let result = tokio::select! {
+        result = submission.run() => result,
+        error = renew(store, &spec.id, &owner) => Err(error),
+        _ = tokio::signal::ctrl_c() => Err(Error::Killed(Exit::Interrupted)),
+    };
+    if let Err(error) = result {
+        let _ = store.patient(Duration::from_secs(1)).cancel(&spec.id, "user", None).await;
+        return Err(error);
+    }
+    println!("{}", spec.id);
+    if slots == 0 {
+        eprintln!("note: no worker is on farm `{}` yet", store.farm());
+    }
+    Ok(Exit::Passed)
+}
+
+/// Says again and again that whoever submits a job is there.
+async fn renew(store: &Store, job: &str, owner: &str) -> Error {
+    let mut again = tokio::time::interval(Duration::from_millis(GRACE_SUBMIT_MS / 10));
+    again.tick().await;
+    loop {
+        again.tick().await;
+        match store.adopt(job, owner, 1, GRACE_SUBMIT_MS, false).await {
+            Ok(adopted) if adopted.lost => return Error::TakenOver(job.to_owned()),
+            Err(error) if !error.is_outage() => return error.into(),
+            _ => {}
+        }
+    }
+}
+
+async fn open(store: &Store, spec: &JobSpec, owner: &str, grace_ms: u64) -> Result<(), Error> {
+    match store.open(spec, owner, grace_ms).await? {
+        Opened::New | Opened::Again => Ok(()),
+        Opened::Pool(pool) => Err(Error::Usage(format!(
+            "pool `{pool}` has other items in a job that runs on this farm; give it another name, or wait for that job"
+        ))),
+        Opened::Conflict => Err(Error::Usage(format!("another job has the id {}", spec.id))),
+    }
 }
 
 async fn connect(request: &Request<'_>, spec: &JobSpec, log: &LogFile) -> Result<(Store, Option<Embedded>), Error> {
@@ -122,22 +222,14 @@ async fn attached(
     let options = options(request, &spec, shelf.is_some(), log);
     let history = prepare_history(&request.plan, store, shelf).await?;
     let watch = store.watch(&spec.id, options.live).await?;
-    match store.open(&spec, &options.coordinator, options.grace_ms).await? {
-        Opened::New | Opened::Again => {}
-        Opened::Pool(pool) => {
-            return Err(Error::Usage(format!(
-                "pool `{pool}` has other items in a job that runs on this farm; give it another name, or wait for that job"
-            )));
-        }
-        Opened::Conflict => return Err(Error::Usage(format!("another job has the id {}", spec.id))),
-    }
+    open(store, &spec, &options.coordinator, options.grace_ms).await?;
     let done = Arc::new(AtomicU64::new(0));
     let slots = if shelf.is_some() {
         slots_here(request.settings) as usize
     } else {
         store.workers().await?.iter().map(|w| w.slots as usize).sum()
     };
-    let (embedded, coordinator_grace) = (shelf.is_some(), options.grace_ms);
+    let embedded = shelf.is_some();
     let mut run = Run::new(store, spec.clone(), options, reporters, start, done.clone());
     run.halt = request.halt;
     for feed in request.plan.feeds.iter().filter(|f| matches!(f.items, Items::Rows(_))) {
@@ -168,32 +260,31 @@ async fn attached(
         Err(error) => Err(error),
     };
     run.leave();
-    if result.is_err() && coordinator_grace > 0 && !matches!(result, Err(Error::TakenOver(_))) {
+    if result.is_err() && run.owns() && !matches!(result, Err(Error::TakenOver(_))) {
         // a clean exit cancels at once, whatever made us leave
         let _ = store.patient(Duration::from_secs(1)).cancel(&spec.id, "user", None).await;
     }
     if result.is_ok() {
         remember(&run, store, shelf, &spec).await;
-        free(store, &spec.id, shelf.is_none()).await;
     }
     result
 }
 
-fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &Path) -> Options {
+pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &Path) -> Options {
     let settings = request.settings;
     let grace = settings.owner_grace.as_ref().map_or(if embedded { GRACE_EMBEDDED } else { GRACE_FARM }, |c| c.value.0);
     let framework = spec.groups.iter().any(|g| matches!(g.adapter, Adapter::Pytest { .. } | Adapter::Abq { .. }));
     Options {
+        role: Role::Owner,
+        took: None,
+        patience: None,
         coordinator: uuid::Uuid::new_v4().to_string(),
-        grace_ms: if spec.detach { 0 } else { u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).max(1) },
+        // a detached job has an owner until all its tasks are there
+        grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).max(1),
         live: request.live,
         queue_timeout: settings.queue_timeout.as_ref().map_or(QUEUE_TIMEOUT, |c| c.value.0),
         fail_on_flaky: settings.fail_on_flaky.as_ref().is_some_and(|c| c.value),
-        all_details: request.echo
-            || request.verbosity >= 2
-            || settings.junit.is_some()
-            || settings.events.is_some()
-            || !request.reports.is_empty(),
+        all_details: request.echo || request.verbosity >= 2 || settings.junit.is_some() || settings.events.is_some(),
         embedded,
         noun: if framework { "test" } else { "task" },
         log: log.display().to_string(),
@@ -201,7 +292,11 @@ fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &Path) ->
 }
 
 /// What is known of the tasks that this program adds; what workers will collect is laid where they look for it.
-async fn prepare_history(plan: &Plan, store: &Store, shelf: Option<&Shelf>) -> Result<HashMap<u32, History>, Error> {
+pub(crate) async fn prepare_history(
+    plan: &Plan,
+    store: &Store,
+    shelf: Option<&Shelf>,
+) -> Result<HashMap<u32, History>, Error> {
     let mut known = HashMap::new();
     for (number, group) in (0..).zip(&plan.spec.groups) {
         let key = history::key(&plan.spec.project, &group.name);
@@ -227,7 +322,7 @@ async fn prepare_history(plan: &Plan, store: &Store, shelf: Option<&Shelf>) -> R
 }
 
 /// History is advice: a run is not worse for not being remembered.
-async fn remember(run: &Run, store: &Store, shelf: Option<&Shelf>, spec: &JobSpec) {
+pub(crate) async fn remember(run: &Run, store: &Store, shelf: Option<&Shelf>, spec: &JobSpec) {
     let saved = match shelf {
         Some(shelf) => run.lessons.save_on(shelf, &spec.project).map_err(|e| e.to_string()),
         None => run.lessons.save_in(store, &spec.project).await.map_err(|e| e.to_string()),
@@ -237,15 +332,16 @@ async fn remember(run: &Run, store: &Store, shelf: Option<&Shelf>, spec: &JobSpe
     }
 }
 
-/// Everything was told: what the job left on the farm can go.
-async fn free(store: &Store, job: &str, on_farm: bool) {
-    while on_farm && matches!(store.gc(FREED, Some(job)).await, Ok((_, true))) {}
-}
-
-fn reporters(request: &mut Request<'_>, spec: &Arc<JobSpec>, log: &LogFile) -> Result<Vec<Box<dyn Reporter>>, Error> {
+pub(crate) fn reporters(
+    request: &Request<'_>,
+    spec: &Arc<JobSpec>,
+    log: &LogFile,
+    start: chrono::DateTime<chrono::Local>,
+    mut more: Vec<Box<dyn Reporter>>,
+) -> Result<Vec<Box<dyn Reporter>>, Error> {
     let mut all: Vec<Box<dyn Reporter>> = vec![Box::new(Log::new(log.clone()))];
-    all.extend(outputs::reports(request.settings, spec, chrono::Local::now(), request.look)?);
-    all.append(&mut request.reports);
+    all.extend(outputs::reports(request.settings, spec, start, request.look)?);
+    all.append(&mut more);
     // the console last: its summary is the last word
     let look = outputs::look(request.settings, request.verbosity, request.look);
     let console = Console::new(std::io::stderr(), look, spec.clone());
@@ -259,7 +355,7 @@ fn reporters(request: &mut Request<'_>, spec: &Arc<JobSpec>, log: &LogFile) -> R
 }
 
 /// The run's log, and where it is; the oldest go.
-fn open_log(state: &Path, job: &str) -> Result<(LogFile, PathBuf), Error> {
+pub(crate) fn open_log(state: &Path, job: &str) -> Result<(LogFile, PathBuf), Error> {
     let folder = state.join("runs");
     let failed = |e| Error::io(format!("write a log in {}", folder.display()), e);
     std::fs::create_dir_all(&folder).map_err(failed)?;
@@ -280,7 +376,7 @@ fn open_log(state: &Path, job: &str) -> Result<(LogFile, PathBuf), Error> {
 }
 
 /// What this program itself has to say goes into the log.
-fn trace_into(log: &LogFile) {
+pub(crate) fn trace_into(log: &LogFile) {
     let filter = EnvFilter::try_from_env("REMUDA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = log.clone();
     let _ =

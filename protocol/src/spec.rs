@@ -183,6 +183,9 @@ pub struct GroupSpec {
     pub slow_ms: u64,
     /// More variables for its attempts.
     pub env: BTreeMap<String, String>,
+    /// Of what is collected only these ids; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
 }
 
 /// A lane of a group.

@@ -73,6 +73,7 @@ fn spec(job: &str) -> JobSpec {
         grace_ms: 1_000,
         slow_ms: 60_000,
         env: Default::default(),
+        only: Vec::new(),
     };
     JobSpec {
         protocol: remuda_protocol::PROTOCOL,

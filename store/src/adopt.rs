@@ -18,9 +18,19 @@ pub struct Adopted {
     pub state: String,
     /// Number of its last event batch.
     pub sequence: Sequence,
+    /// How long its owner has been silent, ms; `None` if nobody owns it.
+    pub owner_silent_ms: Option<u64>,
 }
 
 impl Store {
+    /// Looks at a job without owning it. `watch`: at its live output too.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownJob`], or the server's.
+    pub async fn look_at(&self, job: &str, watch: bool) -> Result<Adopted, StoreError> {
+        self.adoption(job, "", "-1", 0, watch).await
+    }
+
     /// Renews (`epoch` as last answered) or takes over (`epoch` 0). `watch`: somebody looks at live output.
     ///
     /// # Errors
@@ -33,9 +43,20 @@ impl Store {
         grace_ms: u64,
         watch: bool,
     ) -> Result<Adopted, StoreError> {
-        let words = [epoch.to_string(), grace_ms.to_string()];
+        self.adoption(job, coordinator, &epoch.to_string(), grace_ms, watch).await
+    }
+
+    async fn adoption(
+        &self,
+        job: &str,
+        coordinator: &str,
+        epoch: &str,
+        grace_ms: u64,
+        watch: bool,
+    ) -> Result<Adopted, StoreError> {
+        let grace = grace_ms.to_string();
         let watch: &[u8] = if watch { b"1" } else { b"0" };
-        let args = [job.as_bytes(), coordinator.as_bytes(), words[0].as_bytes(), words[1].as_bytes(), watch];
+        let args = [job.as_bytes(), coordinator.as_bytes(), epoch.as_bytes(), grace.as_bytes(), watch];
         let answer = list(self.call(Name::Adopt, &args).await?);
         let word = answer.first().map(text).unwrap_or_default();
         if word == "EUNKNOWN" {
@@ -45,6 +66,7 @@ impl Store {
             epoch: answer.get(1).map(number).unwrap_or_default(),
             lost: word == "ESTALE",
             state: answer.get(2).map(text).unwrap_or_default(),
+            owner_silent_ms: answer.get(4).and_then(|s| text(s).parse().ok()),
             sequence: answer.get(3).and_then(|s| Sequence::parse(&text(s))).unwrap_or_default(),
         })
     }

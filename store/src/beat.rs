@@ -1,6 +1,7 @@
 //! `beat`: renews leases and hears what must stop. Wrapper of `scripts/beat.lua`.
 
 use crate::connection::Store;
+use crate::drain::Service;
 use crate::error::StoreError;
 use crate::reply::{list, number, text, texts};
 use crate::scripts::Name;
@@ -19,12 +20,14 @@ pub struct Beat {
 }
 
 /// What became of one claim's lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// Renewed.
     Ok,
     /// Renewed, but it must stop.
     Cancel,
+    /// Renewed, but these tasks of it must stop.
+    Stop(Vec<u32>),
     /// No longer held: stop it, report nothing.
     Lost,
 }
@@ -34,8 +37,8 @@ pub enum Renewal {
 pub struct BeatReply {
     /// Redis time, ms.
     pub now_ms: u64,
-    /// Somebody asked this worker to drain.
-    pub drain: bool,
+    /// What is asked of this worker.
+    pub service: Service,
     /// One for each claim.
     pub renewals: Vec<Renewal>,
     /// Jobs whose live output somebody looks at.
@@ -59,7 +62,7 @@ impl Store {
         let renewals = answer.next().map(texts).unwrap_or_default();
         Ok(BeatReply {
             now_ms: now.as_ref().map(number).unwrap_or_default(),
-            drain: drain.as_ref().map(number::<u32>).unwrap_or_default() == 1,
+            service: Service::from_number(drain.as_ref().map(number::<u32>).unwrap_or_default()),
             renewals: renewals.iter().map(|r| renewal(r)).collect(),
             watched: answer.next().map(texts).unwrap_or_default(),
         })
@@ -70,6 +73,9 @@ fn renewal(word: &str) -> Renewal {
     match word {
         "OK" => Renewal::Ok,
         "CANCEL" => Renewal::Cancel,
+        word if word.starts_with("STOP ") => {
+            Renewal::Stop(word[5..].split(',').filter_map(|task| task.parse().ok()).collect())
+        }
         _ => Renewal::Lost,
     }
 }

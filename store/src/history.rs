@@ -1,6 +1,6 @@
 //! History: what earlier runs of a project's group took, kept by file so that a million tests stay affordable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::connection::Store;
 use crate::error::StoreError;
@@ -38,6 +38,24 @@ fn file_of(id: &str) -> &str {
 }
 
 impl Store {
+    /// Ids that did not pass when `project` last ran them; empty if nothing is known.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn unpassed_load(&self, project: &str) -> Result<BTreeSet<String>, StoreError> {
+        let answer = self.read("history", redis::pipe().get(self.keys().unpassed(project))).await?;
+        Ok(answer.first().and_then(|v| serde_json::from_str(&text(v)).ok()).unwrap_or_default())
+    }
+
+    /// Replaces the ids that did not pass.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn unpassed_save(&self, project: &str, ids: &BTreeSet<String>) -> Result<(), StoreError> {
+        let (key, body) = (self.keys().unpassed(project), serde_json::to_string(ids).unwrap_or_default());
+        self.read("history", redis::pipe().set(&key, body).expire(&key, KEEP_SECONDS)).await.map(drop)
+    }
+
     /// Loads the history kept under `project`; empty if there is none.
     ///
     /// # Errors

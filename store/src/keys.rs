@@ -83,6 +83,36 @@ impl Keys {
         self.key("jobs")
     }
 
+    /// Sorted set: ended jobs by the time they may be freed.
+    pub(crate) fn retire(&self) -> String {
+        self.key("retire")
+    }
+
+    /// Sorted set: owned jobs by the end of their owner's grace.
+    pub(crate) fn owners(&self) -> String {
+        self.key("owners")
+    }
+
+    /// String: the tail of one attempt's output.
+    pub(crate) fn tail(&self, job: &str, group: u32, task: u32, fence: u64) -> String {
+        self.key(&format!("log:{job}:{group}:{task}:{fence}"))
+    }
+
+    /// List: the free items of a pool.
+    pub(crate) fn free(&self, pool: &str) -> String {
+        self.key(&format!("free:{pool}"))
+    }
+
+    /// Hash: definitions of pools.
+    pub(crate) fn pools(&self) -> String {
+        self.key("pools")
+    }
+
+    /// String: what did not pass when a project's group last ran, JSON.
+    pub(crate) fn unpassed(&self, project: &str) -> String {
+        self.key(&format!("unpassed:{project}"))
+    }
+
     /// List: wake tokens of one profile of labels.
     pub(crate) fn bell(&self, profile: &str) -> String {
         self.key(&format!("bell:{profile}"))

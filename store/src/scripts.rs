@@ -48,10 +48,11 @@ pub(crate) enum Name {
     Adopt,
     Gc,
     Report,
+    Drain,
 }
 
 impl Name {
-    const ALL: [(Name, &'static str, &'static [&'static str], &'static str, bool); 13] = [
+    const ALL: [(Name, &'static str, &'static [&'static str], &'static str, bool); 14] = [
         // name, word, libraries, body, may run when memory is full (it frees, or ends what runs)
         (Name::Hello, "hello", BASE, lua!("hello"), true),
         (Name::Open, "open", TREE, lua!("open"), false),
@@ -66,6 +67,7 @@ impl Name {
         (Name::Adopt, "adopt", BASE, lua!("adopt"), true),
         (Name::Gc, "gc", BASE, lua!("gc"), true),
         (Name::Report, "report", BASE, lua!("report"), false),
+        (Name::Drain, "drain", CLAIMS, lua!("drain"), true),
     ];
 
     pub(crate) fn word(self) -> &'static str {

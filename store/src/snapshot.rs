@@ -42,6 +42,8 @@ pub struct GroupSnapshot {
     pub ended: [u32; 7],
     /// Passed after a retry.
     pub flaky: u32,
+    /// Measured attempts, and what they took together, µs.
+    pub measured: (u64, u64),
 }
 
 /// The record of a task that was claimed at least once.
@@ -78,8 +80,12 @@ pub struct WorkerSnapshot {
     pub about: String,
     /// What runs, JSON of its last beat.
     pub running: String,
-    /// Asked to drain.
+    /// Asked to take no more work, or to leave.
     pub drain: bool,
+    /// Redis time of its last beat, ms; 0: none yet.
+    pub seen_ms: u64,
+    /// Redis time at which it came, ms.
+    pub joined_ms: u64,
 }
 
 impl Store {
@@ -208,6 +214,7 @@ fn group_snapshot(value: redis::Value) -> GroupSnapshot {
         running: count("running"),
         ended: ["passed", "failed", "errored", "timedout", "lost", "skipped", "cancelled"].map(count),
         flaky: count("flaky"),
+        measured: (word("done_n").parse().unwrap_or_default(), word("done_us").parse().unwrap_or_default()),
     }
 }
 
@@ -219,7 +226,9 @@ fn worker_snapshot(id: String, value: redis::Value) -> WorkerSnapshot {
         slots: word("slots").parse().unwrap_or_default(),
         about: word("host"),
         running: word("running"),
-        drain: word("drain") == "1",
+        drain: !matches!(word("drain").as_str(), "" | "0"),
+        seen_ms: word("seen").parse().unwrap_or_default(),
+        joined_ms: word("joined").parse().unwrap_or_default(),
         id,
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use remuda_store::{Beat, BeatReply, Renewal, Store, StoreError};
+use remuda_store::{Beat, BeatReply, Renewal, Service, Store, StoreError};
 use tokio::sync::{Notify, mpsc};
 
 use crate::settings::Settings;
@@ -46,8 +46,10 @@ pub enum Pulse {
     Answered {
         /// Claims that must stop: fence, and whether they are lost (else cancelled).
         stop: Vec<(u64, bool)>,
-        /// Asked to drain.
-        drain: bool,
+        /// Tasks that must stop alone: fence and number.
+        tasks: Vec<(u64, u32)>,
+        /// What is asked of this worker.
+        service: Service,
         /// Jobs whose live output somebody looks at.
         watched: Vec<String>,
     },
@@ -190,13 +192,15 @@ fn answered(
 ) -> Pulse {
     let base = sent_ms + settings.lease_ms() - settings.margin_ms();
     let mut deadline: HashMap<usize, u64> = kept.iter().map(|keeper| (*keeper, base)).collect();
-    let mut stop = Vec::new();
+    let (mut stop, mut tasks) = (Vec::new(), Vec::new());
     for ((fence, h), renewal) in held.iter().zip(&reply.renewals) {
         match renewal {
             Renewal::Lost => stop.push((*fence, true)),
             renewal => {
-                if *renewal == Renewal::Cancel {
-                    stop.push((*fence, false));
+                match renewal {
+                    Renewal::Cancel => stop.push((*fence, false)),
+                    Renewal::Stop(some) => tasks.extend(some.iter().map(|task| (*fence, *task))),
+                    _ => {}
                 }
                 let growth = (age(h, sent_ms) / 10).min(MOST_GROWTH_MS);
                 let until = base + growth;
@@ -208,5 +212,5 @@ fn answered(
     for (keeper, until) in deadline {
         deadlines.set(keeper, until);
     }
-    Pulse::Answered { stop, drain: reply.drain, watched: reply.watched.clone() }
+    Pulse::Answered { stop, tasks, service: reply.service, watched: reply.watched.clone() }
 }

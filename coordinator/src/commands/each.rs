@@ -47,20 +47,19 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
         notes.push("reading items from the terminal, one a line; Ctrl-D ends them".to_owned());
     }
     let reports = reports(&args.items, &plan.spec)?;
-    let exit = session::run(Request {
+    let request = Request {
         plan,
         settings: &settings,
         verbosity: verbosity(global, 0),
+        last_failed: false,
         live: false,
         echo: true,
         manner: Manner { tag: args.items.tag, ordered: args.items.keep_order },
         halt: args.items.halt,
-        reports,
         notes,
         look: &variable,
-    })
-    .await?;
-    Ok(match exit {
+    };
+    Ok(match session::run_with(request, reports).await? {
         // nothing is left to do: that is what was asked for
         Exit::NothingSelected if args.items.resume || args.items.resume_failed => Exit::Passed,
         exit => exit,

@@ -1,13 +1,29 @@
 //! The verbs, one in each file.
 
+pub mod attach;
+pub mod cancel;
+pub mod completions;
+pub mod config;
+pub mod doctor;
 pub mod each;
+pub mod explain;
+pub mod gc;
+pub mod logs;
+pub mod report;
+pub mod retry;
 pub mod run;
+pub mod status;
+pub mod submit;
+pub mod table;
+pub mod wait;
 pub mod worker;
+pub mod workers;
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::Global;
-use crate::config::{self, Files, Layer};
+use crate::cli::verbs::Outputs;
+use crate::cli::{Flags, Global};
+use crate::config::{Files, Layer};
 use crate::error::Error;
 use crate::job::{Head, place};
 
@@ -28,7 +44,7 @@ impl Context {
     /// One of them is wrong.
     pub fn new() -> Result<Self, Error> {
         let folder = std::env::current_dir().map_err(|e| Error::io("find the current folder", e))?;
-        let files = config::load(&folder, config::user_file(&variable).as_deref())?;
+        let files = crate::config::load(&folder, crate::config::user_file(&variable).as_deref())?;
         let variables = Layer::from_variables(&variable)?;
         Ok(Self { folder, files, variables })
     }
@@ -54,6 +70,24 @@ impl Context {
             embedded: settings.redis.is_none(),
         })
     }
+}
+
+/// The settings of a verb that only writes reports.
+///
+/// # Errors
+/// A file or variable is wrong.
+pub fn outputs(global: &Global, outputs: &Outputs) -> Result<Layer, Error> {
+    let flags = Flags {
+        junit: outputs.junit.clone(),
+        events: outputs.events.clone(),
+        html: outputs.html.clone(),
+        json: outputs.json.clone(),
+        annotations: outputs.annotations,
+        durations: outputs.durations,
+        fail_on_flaky: outputs.fail_on_flaky,
+        ..Flags::default()
+    };
+    Ok(Context::new()?.settings(Layer::from_flags(global, &flags)))
 }
 
 /// A variable of this program's environment.

@@ -11,13 +11,34 @@ use crate::session::{self, Request};
 
 use super::{Context, describe, print, variable, verbosity};
 
-struct Made {
-    plan: Plan,
-    settings: Layer,
+/// What was typed, made into a job.
+pub(super) struct Made {
+    /// The job.
+    pub(super) plan: Plan,
+    /// Merged settings.
+    pub(super) settings: Layer,
     verbosity: u8,
     live: bool,
     echo: bool,
     notes: Vec<String>,
+}
+
+impl Made {
+    /// What a session does with it.
+    pub(super) fn request(&self, last_failed: bool) -> Request<'_> {
+        Request {
+            plan: self.plan.clone(),
+            settings: &self.settings,
+            verbosity: self.verbosity,
+            last_failed,
+            live: self.live,
+            echo: self.echo,
+            manner: Manner::default(),
+            halt: None,
+            notes: self.notes.clone(),
+            look: &variable,
+        }
+    }
 }
 
 /// Does it.
@@ -29,33 +50,32 @@ pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
         return Err(Error::Usage(format!("--timeout {percent}% is for `remuda each`; give a time such as 90s")));
     }
     let context = Context::new()?;
-    let typed = Layer::from_flags(global, &args.flags).with_runner_flags(args.isolation, args.group_by);
-    let made = if !args.command.is_empty() {
-        from_command(global, args, &context, typed)?
-    } else if context.files.project.is_some() {
-        from_file(global, args, &context, typed)?
-    } else if let Some(group) = args.groups.first() {
-        return Err(ConfigError::NoFile { folder: context.folder, group: group.clone() }.into());
-    } else {
-        let text = detect::describe(&context.folder, &detect::detect(&context.folder));
-        return print(&text).map(|()| Exit::NothingSelected);
+    let Some(made) = make(global, args, &context, Layer::from_flags(global, &args.flags))? else {
+        return Ok(Exit::NothingSelected);
     };
     if args.flags.dry_run {
         return print(&describe(&made.plan, &made.settings)).map(|()| Exit::Passed);
     }
-    session::run(Request {
-        plan: made.plan,
-        settings: &made.settings,
-        verbosity: made.verbosity,
-        live: made.live,
-        echo: made.echo,
-        manner: Manner::default(),
-        halt: None,
-        reports: Vec::new(),
-        notes: made.notes,
-        look: &variable,
-    })
-    .await
+    session::run(made.request(args.last_failed)).await
+}
+
+/// The job of what was typed; `None` if that was nothing, and what could be typed has been printed.
+///
+/// # Errors
+/// It makes no sense.
+pub(super) fn make(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Option<Made>, Error> {
+    let typed = typed.with_runner_flags(args.isolation, args.group_by);
+    if !args.command.is_empty() {
+        return from_command(global, args, context, typed).map(Some);
+    }
+    if context.files.project.is_some() {
+        return from_file(global, args, context, typed).map(Some);
+    }
+    if let Some(group) = args.groups.first() {
+        return Err(ConfigError::NoFile { folder: context.folder.clone(), group: group.clone() }.into());
+    }
+    print(&detect::describe(&context.folder, &detect::detect(&context.folder)))?;
+    Ok(None)
 }
 
 fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) -> Result<Made, Error> {

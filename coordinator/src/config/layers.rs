@@ -166,7 +166,9 @@ fn without_password(text: String) -> String {
     }
 }
 
-fn flag<T>(value: Option<T>) -> Option<Chosen<T>> {
+/// A value that was typed.
+#[must_use]
+pub fn flag<T>(value: Option<T>) -> Option<Chosen<T>> {
     value.map(|value| Chosen { value, origin: Origin::Flag })
 }
 

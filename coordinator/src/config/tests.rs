@@ -3,9 +3,10 @@
 use super::file::{ProjectFile, What};
 use super::reader::Source;
 use super::values::CommandText;
+use super::{ConfigError, Layer};
 use crate::error::{Error, Exit};
 
-fn parse(text: &str) -> Result<ProjectFile, super::ConfigError> {
+fn parse(text: &str) -> Result<ProjectFile, ConfigError> {
     ProjectFile::parse(&Source { path: "remuda.toml".into(), text: text.into() })
 }
 
@@ -157,4 +158,36 @@ fn an_unknown_group_on_the_command_line_lists_those_that_exist() {
     let file = parse("[groups.unit]\nup = \"x\"\n[groups.web]\nup = \"x\"\n").unwrap();
     let error = Error::from(file.select(&["smoke".into()]).unwrap_err());
     assert_eq!(error.render(), "error: command line: there is no group `smoke`\n  hint: groups: unit, web");
+}
+
+/// Every key that a schema's object knows.
+fn keys(schema: &serde_json::Value, path: &str) -> Vec<String> {
+    schema.pointer(path).unwrap().as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn the_schema_knows_the_settings_and_no_others() {
+    let schema: serde_json::Value = serde_json::from_str(crate::commands::config::SCHEMA).unwrap();
+    let mut known: Vec<String> = Layer::default().list().into_iter().map(|(name, ..)| name.to_owned()).collect();
+    known.extend(["groups".to_owned(), "pools".to_owned()]);
+    known.sort();
+    assert_eq!(keys(&schema, "/properties"), known);
+}
+
+#[test]
+fn every_key_of_the_schema_is_one_that_the_reader_takes() {
+    let schema: serde_json::Value = serde_json::from_str(crate::commands::config::SCHEMA).unwrap();
+    let group = "/properties/groups/additionalProperties/properties";
+    let adapters = schema.pointer(&format!("{group}/adapter/enum")).unwrap().as_array().unwrap();
+    for key in keys(&schema, group).iter().filter(|key| *key != "adapter") {
+        // a value that no key can have: what is complained of is the value, wherever the key is known
+        let known = |head: &str| {
+            let text = format!("[groups.g]\n{head}\n{key} = 1979-05-27\n");
+            let error = ProjectFile::parse(&Source { path: "remuda.toml".into(), text }).unwrap_err();
+            !matches!(error, ConfigError::UnknownKey { .. })
+        };
+        let heads = adapters.iter().map(|a| format!("adapter = {a}\ncommand = \"x\"\nfiles = [\"y\"]"));
+        let mut heads = heads.chain(["up = \"x\"".to_owned(), String::new()]);
+        assert!(heads.any(|head| known(&head)), "the schema has `{key}`, the reader has not");
+    }
 }

@@ -31,9 +31,36 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How long the run goes on without a server.
 const OUTAGE: Duration = Duration::from_secs(300);
 
+/// An owner that has said nothing for so long is taken for dead.
+const SILENT: Duration = Duration::from_secs(6);
+
+/// What this program is to the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Its coordinator: the job ends when this program does, unless it is detached.
+    Owner,
+    /// Somebody who looks on, and may become the owner when there is none any more.
+    Visitor {
+        /// Whether it may.
+        adopts: bool,
+    },
+}
+
+impl Role {
+    fn owns(self) -> bool {
+        self == Self::Owner
+    }
+}
+
 /// How to follow.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What this program is to the job.
+    pub role: Role,
+    /// How long the job took, if it has ended already.
+    pub took: Option<Duration>,
+    /// Stop following after this time.
+    pub patience: Option<Duration>,
     /// This program's id as an owner.
     pub coordinator: String,
     /// How long the job outlives it, ms; 0: it is detached.
@@ -62,7 +89,9 @@ pub struct Run {
     pub(super) view: JobView,
     pub(super) names: Names,
     pub(super) reporters: Vec<Box<dyn Reporter>>,
+    /// The job's start, which may lie before that of this program.
     pub(super) start: Instant,
+    began: Instant,
     pub(super) sequence: Sequence,
     pub(super) evidence: Evidence,
     pub(super) failed_to_submit: Option<Error>,
@@ -109,6 +138,7 @@ impl Run {
             options,
             reporters,
             start,
+            began: Instant::now(),
             sequence: Sequence::default(),
             evidence,
             failed_to_submit: None,
@@ -252,15 +282,9 @@ impl Run {
 
     /// Once a second: renews the owner's deadline, notices missed events, reaps, sees whether anybody can work.
     async fn look_after(&mut self) -> Result<(), Error> {
-        let (job, options) = (self.spec.id.clone(), &self.options);
-        let adopted =
-            self.store.adopt(&job, &options.coordinator, self.owner_epoch, options.grace_ms, options.live).await;
-        if let Some(adopted) = self.tolerate(adopted)? {
-            if adopted.lost {
-                return Err(Error::TakenOver(job));
-            }
-            self.owner_epoch = adopted.epoch;
-            self.behind |= adopted.sequence > self.sequence;
+        self.renew().await?;
+        if self.options.patience.is_some_and(|limit| self.began.elapsed() > limit) {
+            return Err(Error::Impatient(self.spec.id.clone()));
         }
         self.looks += 1;
         if self.looks.is_multiple_of(2) {
@@ -269,6 +293,38 @@ impl Run {
         }
         let idle = self.view.running().is_empty() && self.evidence.signal.is_none() && self.away_since.is_none();
         if idle && !self.options.embedded { self.look_for_workers().await } else { Ok(()) }
+    }
+
+    /// An owner renews its deadline; a visitor looks whether there is one.
+    async fn renew(&mut self) -> Result<(), Error> {
+        let (job, options) = (self.spec.id.clone(), &self.options);
+        let adopted = match options.role {
+            Role::Owner => {
+                self.store.adopt(&job, &options.coordinator, self.owner_epoch, options.grace_ms, options.live).await
+            }
+            Role::Visitor { .. } => self.store.look_at(&job, options.live).await,
+        };
+        let Some(adopted) = self.tolerate(adopted)? else { return Ok(()) };
+        self.behind |= adopted.sequence > self.sequence;
+        if self.options.role.owns() {
+            if adopted.lost {
+                return Err(Error::TakenOver(job));
+            }
+            self.owner_epoch = adopted.epoch;
+            return Ok(());
+        }
+        let dead = adopted.owner_silent_ms.is_some_and(|ms| Duration::from_millis(ms) > SILENT);
+        if dead && !self.spec.detach && self.options.role == (Role::Visitor { adopts: true }) {
+            (self.options.role, self.owner_epoch) = (Role::Owner, 0);
+            self.tell(&Fact::Note("its coordinator is gone: this program is the job's coordinator now".into()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the job ends with this program.
+    #[must_use]
+    pub fn owns(&self) -> bool {
+        self.options.role.owns() && !self.spec.detach
     }
 
     async fn look_for_workers(&mut self) -> Result<(), Error> {
@@ -282,7 +338,7 @@ impl Run {
             return Ok(());
         }
         let since = *self.unfit_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < self.options.queue_timeout {
+        if since.elapsed() < self.options.queue_timeout || !self.options.role.owns() {
             return Ok(());
         }
         self.evidence.gave_up.clone_from(&self.waiting);
@@ -298,6 +354,9 @@ impl Run {
         };
         if let Some(first) = self.evidence.signal {
             return Err(Error::Killed(first));
+        }
+        if !self.options.role.owns() {
+            return Err(Error::Left(self.spec.id.clone()));
         }
         self.evidence.signal = Some(exit);
         self.tell(&Fact::Note("stopping: what runs is being ended; once more kills it".into()))?;

@@ -48,7 +48,7 @@ impl Run {
         let (slots, workers) = self.view.took_part();
         Summary {
             noun: self.options.noun,
-            wall: self.start.elapsed(),
+            wall: self.options.took.unwrap_or_else(|| self.start.elapsed()),
             counts: tests.counts,
             flaky: tests.flaky,
             late: self.evidence.late,

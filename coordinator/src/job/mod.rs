@@ -2,6 +2,7 @@
 //! files that `files` and `place` look at. Submitting is `submit`'s.
 
 pub mod adhoc;
+pub mod again;
 pub mod files;
 pub mod place;
 pub mod pytest;
@@ -354,6 +355,7 @@ fn group_spec(
         grace_ms: pick(settings.grace.as_ref(), own.grace.as_ref()).map_or(GRACE_MS, |t| t.ms()),
         slow_ms: pick(settings.slow.as_ref(), own.slow.as_ref()).map_or(SLOW_MS, |t| t.ms()),
         env: variables(&own.env, false, look)?,
+        only: Vec::new(),
     })
 }
 
@@ -371,4 +373,4 @@ fn collector(own: &GroupSpec, target: u32) -> GroupSpec {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,7 +14,7 @@ fn head(embedded: bool) -> Head {
     Head { id: "j".into(), name: "n".into(), submitter: "me@h".into(), project: "p".into(), tree, embedded }
 }
 
-fn plan_of(text: &str, typed: Layer) -> Result<Plan, Error> {
+pub(crate) fn plan_of(text: &str, typed: Layer) -> Result<Plan, Error> {
     let file = ProjectFile::parse(&Source { path: "/src/remuda.toml".into(), text: text.into() })?;
     let chosen = file.select(&[])?;
     let settings = typed.over(file.settings.clone());

@@ -60,7 +60,7 @@ impl Json {
             .map(|p| {
                 json!({
                     "host": p.host, "slots": p.slots(), "tests": p.tests, "busy_us": p.busy_us, "lost": p.losses,
-                    "first_us": p.first.map(|f| u64::try_from(f.as_micros()).unwrap_or(u64::MAX)),
+                    "first_us": p.first_in(s.wall).map(|f| u64::try_from(f.as_micros()).unwrap_or(u64::MAX)),
                 })
             })
             .collect();

@@ -15,6 +15,7 @@ pub mod junit;
 pub mod left;
 pub mod log;
 pub mod ordered;
+pub mod quiet;
 pub mod rerun;
 pub mod results;
 pub mod summary;

@@ -36,6 +36,12 @@ impl Part {
         self.busy_us.saturating_mul(100).checked_div(wall).unwrap_or(0).min(100)
     }
 
+    /// When its first test began, if that was within the run: a job told again has no times.
+    #[must_use]
+    pub fn first_in(&self, wall: Duration) -> Option<Duration> {
+        self.first.filter(|first| *first <= wall)
+    }
+
     /// Slots that took part.
     #[must_use]
     pub fn slots(&self) -> usize {
@@ -99,7 +105,7 @@ impl Workers {
         let mut text =
             format!("{:>widest$} {:>6} {:>6} {:>6} {:>4}\n", "Workers", format!("{noun}s"), "first", "busy", "lost");
         for part in parts {
-            let first = part.first.map_or_else(|| "-".to_owned(), length);
+            let first = part.first_in(wall).map_or_else(|| "-".to_owned(), length);
             text.push_str(&format!(
                 "{:>widest$} {:>6} {first:>6} {:>4} % {:>4}\n",
                 shown(&part.host),

@@ -135,14 +135,20 @@ fn files_are_tasks_one_by_one() {
 }
 
 #[test]
-fn a_farm_runs_it_and_keeps_nothing_of_the_job() {
+fn a_farm_runs_it_and_keeps_it_until_it_is_freed() {
     let ranch = Ranch::new();
     let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "2"]);
+    let url = farm.url();
     ranch
-        .run(&["--redis", &farm.url(), "each", "true", ":::", "a", "b", "c"])
+        .run(&["--redis", &url, "each", "true", ":::", "a", "b", "c"])
         .exits(0)
         .says(&["3 tasks: 3 passed", "farm default"]);
-    let keys =
-        std::process::Command::new("redis-cli").args(["-p", &farm.port.to_string(), "keys", "*job*"]).output().unwrap();
+    let jobs = ranch.run(&["status", "--redis", &url, "--json"]).exits(0).out;
+    let id = serde_json::from_str::<Value>(&jobs).unwrap()[0]["id"].as_str().unwrap().to_owned();
+    assert!(ranch.run(&["gc", "--redis", &url, "--all"]).exits(0).out.starts_with("freed "));
+    let keys = std::process::Command::new("redis-cli")
+        .args(["-p", &farm.port.to_string(), "keys", &format!("*{id}*")])
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&keys.stdout).trim(), "");
 }

@@ -11,3 +11,4 @@ mod pytest;
 mod streams;
 mod support;
 mod terminal;
+mod verbs;

@@ -101,6 +101,11 @@ impl Ranch {
         Live { child, facts }
     }
 
+    /// What the last started run shows on its console.
+    pub(crate) fn console(&self) -> String {
+        std::fs::read_to_string(self.work().join("console")).unwrap_or_default()
+    }
+
     /// Nothing that a run made for its own use is left.
     pub(crate) fn is_clean(&self) {
         let left: Vec<_> = std::fs::read_dir(self.dir.path().join("tmp")).unwrap().map(|e| e.unwrap().path()).collect();
@@ -152,6 +157,7 @@ pub(crate) struct Farm {
     child: Child,
     workers: Vec<Child>,
     pub(crate) port: u16,
+    url: String,
     _dir: tempfile::TempDir,
 }
 
@@ -168,11 +174,15 @@ impl Farm {
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             std::thread::yield_now();
         }
-        Self { child, workers: Vec::new(), port, _dir: dir }
+        Self { child, workers: Vec::new(), port, url: format!("redis://127.0.0.1:{port}"), _dir: dir }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.url.clone()
+    }
+
+    pub(crate) fn url_str(&self) -> &str {
+        &self.url
     }
 
     /// Starts a worker on it, or one more.
@@ -190,7 +200,11 @@ impl Farm {
 impl Drop for Farm {
     fn drop(&mut self) {
         for child in self.workers.iter_mut().chain([&mut self.child]) {
-            let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+            let _ = kill(pid, Signal::SIGTERM);
+            if std::thread::panicking() {
+                let _ = kill(pid, Signal::SIGTERM); // a worker does not wait for what a failed test left running
+            }
             let _ = child.wait();
         }
     }

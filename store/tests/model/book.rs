@@ -57,6 +57,8 @@ pub struct Claim {
     pub first: u32,
     pub count: u32,
     pub cancelled: bool,
+    /// Tasks of it that were cancelled alone, in that order.
+    pub stopped: Vec<u32>,
 }
 
 /// What the command of a step may cause.
@@ -199,6 +201,7 @@ impl Book {
                     first: *first,
                     count: *count,
                     cancelled: false,
+                    stopped: Vec::new(),
                 };
                 self.claimed(*fence, claim)
             }
@@ -264,7 +267,7 @@ impl Book {
             claim.job == j && claim.group == g && (claim.first..claim.first + claim.count).contains(&task),
             "another's claim"
         );
-        let cancelled = claim.cancelled;
+        let cancelled = claim.cancelled || claim.stopped.contains(&task);
         let job = self.jobs.get_mut(j).unwrap();
         let closing = !job.live() || job.groups[g as usize].state == GroupState::Closing || cancelled;
         let budgets = job.budgets(g as usize);

@@ -224,6 +224,8 @@ fn check_claims(farm: &Farm, book: &Book) -> Check {
         let same = found == told;
         ensure!(same, "claim {fence} is {hash:?}, the book says {claim:?}");
         ensure!((number(hash, "cancel") == 1) == claim.cancelled, "claim {fence}: cancel {}", number(hash, "cancel"));
+        let stopped: Vec<u32> = word(hash, "stop").split(',').filter_map(|task| task.parse().ok()).collect();
+        ensure!(stopped == claim.stopped, "claim {fence}: stop {stopped:?}, not {:?}", claim.stopped);
         let left = i64::from(book.left(*fence));
         ensure!(
             number(hash, "left") == left && left > 0,

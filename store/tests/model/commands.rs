@@ -361,6 +361,7 @@ pub async fn beat_of(world: &mut World, random: &mut Random, c: usize, all: bool
         .map(|f| match mine(f) {
             None => Renewal::Lost,
             Some(c) if c.cancelled || world.book.jobs[&c.job].stops() => Renewal::Cancel,
+            Some(c) if !c.stopped.is_empty() => Renewal::Stop(c.stopped.clone()),
             Some(_) => Renewal::Ok,
         })
         .collect();
@@ -407,6 +408,9 @@ async fn rejoin(world: &mut World, c: usize) -> Check {
 
 async fn cancel(world: &mut World, random: &mut Random) -> Check {
     let Some(j) = pick_job(world, random) else { return Ok(()) };
+    if random.percent(30) {
+        return cancel_task(world, random, &j).await;
+    }
     if random.percent(60) {
         let fences: Vec<u64> = world.book.claims.keys().copied().collect();
         let fence = if fences.is_empty() || random.percent(10) { 7 } else { *random.of(&fences) };
@@ -440,6 +444,33 @@ async fn cancel(world: &mut World, random: &mut Random) -> Check {
     world.calls += 1;
     world.store.cancel(&j, reason, None).await.map_err(fatal)?;
     world.unchanged("cancel").await
+}
+
+async fn cancel_task(world: &mut World, random: &mut Random, j: &str) -> Check {
+    let claims: Vec<(u64, u32, u32)> = world.book.claims.iter().map(|(f, c)| (*f, c.first, c.count)).collect();
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let (fence, first, count) = *random.of(&claims);
+    let task = random.between(first, first + count).saturating_sub(u32::from(random.percent(5)));
+    let claim = &world.book.claims[&fence];
+    let held = claim.job == j && (claim.first..claim.first + claim.count).contains(&task) && {
+        let now = world.book.jobs[j].groups[claim.group as usize].tasks[task as usize];
+        now.state == TaskState::Running && now.fence == fence
+    };
+    let expected = match held {
+        false => Cancelled::Unknown,
+        true if claim.cancelled || claim.stopped.contains(&task) => Cancelled::Again,
+        true => Cancelled::New,
+    };
+    world.say(format!("cancel task {task} of claim {fence} of {j}"));
+    world.calls += 1;
+    let answer = world.store.cancel_task(j, fence, task).await.map_err(fatal)?;
+    ensure!(answer == expected, "cancel answered {answer:?}, not {expected:?}");
+    if answer == Cancelled::New {
+        world.book.claims.get_mut(&fence).unwrap().stopped.push(task);
+    }
+    world.after(&Allowed::default()).await
 }
 
 pub async fn adopt(world: &mut World, random: &mut Random) -> Check {

@@ -188,7 +188,12 @@ impl World {
             self.farm.zset(zset).filter(|(_, s)| *s <= self.now as f64).map(|(m, _)| m.clone()).collect()
         };
         for j in due("owners") {
-            if self.book.jobs.get(&j).is_some_and(|job| !job.spec.detach) {
+            if self
+                .book
+                .jobs
+                .get(&j)
+                .is_some_and(|job| !job.spec.detach || job.state == remuda_protocol::lifecycle::JobState::Open)
+            {
                 allowed.closing.entry(j).or_default().push("owner".to_owned());
             }
         }

@@ -42,6 +42,11 @@ pub const MUTANTS: &[Mutant] = &[
         "call('ZADD', key('lease'), 'XX', 'GT', int(0 + lease_ms + min",
     ),
     ("no hold after an outage", "if NOW < META.hold_until then return 0 end", ""),
+    (
+        "a task cancelled alone is tried again",
+        "then return false end\n  return job_live",
+        "then end\n  return job_live",
+    ),
     ("a cancelled attempt is tried again", " and c.cancel == 0\n", "\n"),
     ("a suspect in company", "if want.worker.held == 0 then", "if true then"),
     ("company for a suspect", "if want.worker.alone > 0 or want.worker.emptying then return nil end", ""),

@@ -128,6 +128,7 @@ pub fn group(name: &str, needs: &[u32]) -> GroupSpec {
         grace_ms: 1000,
         slow_ms: 60_000,
         env: BTreeMap::new(),
+        only: Vec::new(),
     }
 }
 

@@ -161,7 +161,7 @@ impl Daemon {
             self.outbox.next_look = Some(now + IDLE);
         }
         let idle = self.slots.iter().any(|s| s.queue.is_empty() && !s.dry);
-        let hungry = self.drain.is_none() && (idle || self.slots.iter().any(|s| s.wants() && !s.dry));
+        let hungry = self.takes_work() && (idle || self.slots.iter().any(|s| s.wants() && !s.dry));
         // a slot with empty hands that found nothing is no reason to hold results back from those who wait for them
         let results_due =
             self.outbox.due(now) || (!self.outbox.waiting.is_empty() && self.slots.iter().any(|s| s.queue.is_empty()));
@@ -172,7 +172,7 @@ impl Daemon {
     }
 
     fn make_call(&mut self) -> NextCall {
-        let wants = if self.drain.is_some() { Vec::new() } else { self.wants() };
+        let wants = if self.takes_work() { self.wants() } else { Vec::new() };
         NextCall {
             worker: self.settings.worker.clone(),
             nonce: Uuid::new_v4().to_string(),
@@ -285,14 +285,15 @@ impl Daemon {
             // a call that is out finds the same; while it is out we do not know all that we hold
             Pulse::Unknown if self.outbox.is_out() => {}
             Pulse::Unknown => self.resync().await?,
-            Pulse::Answered { stop, drain, watched } => {
+            Pulse::Answered { stop, tasks, service, watched } => {
                 self.watch_live(watched);
                 for (fence, lost) in stop {
                     self.stop_claim(fence, if lost { Abort::Lost } else { Abort::Cancelled });
                 }
-                if drain && self.drain.is_none() {
-                    self.begin_drain();
+                for (fence, task) in tasks {
+                    self.stop_task(fence, task);
                 }
+                self.serve(service);
             }
         }
         Ok(())
@@ -308,6 +309,22 @@ impl Daemon {
         }
         self.stop_owed(fence, why);
         self.let_go(fence);
+    }
+
+    /// Stops one task in hand, and not its neighbours.
+    fn stop_task(&mut self, fence: u64, task: u32) {
+        let its = |a: &Assignment| a.fence == fence && a.task == task && a.abort.is_none();
+        for slot in 0..self.settings.slots {
+            let it = &mut self.slots[slot as usize];
+            let Some(found) = it.queue.iter_mut().find(|a| its(a)) else { continue };
+            found.abort = Some(Abort::Cancelled);
+            let sent = found.sent;
+            let runs = it.running().is_some_and(|first| first.sent == sent);
+            match sent {
+                Some(number) if !runs => self.drop_sent(slot, vec![number]),
+                _ => self.stop_aborted(slot),
+            }
+        }
     }
 
     /// Ends what was aborted on a slot: the unsent at once, the sent by killing what runs it.

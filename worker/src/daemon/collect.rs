@@ -13,8 +13,8 @@ use crate::abq;
 use crate::adapter::pytest;
 use crate::environment;
 use crate::heartbeat::Held;
-use crate::loader::messages::FromRunner;
-use crate::loader::plan::{Target, add_all, too_long, unique_ids};
+use crate::loader::messages::{FromRunner, Test};
+use crate::loader::plan::{Target, add_all, only, too_long, unique_ids};
 use crate::loader::process::{self, Loader, Phase};
 use crate::warden::boottime_now_ms;
 
@@ -194,11 +194,20 @@ impl Daemon {
         }
         loader.phase = Phase::Adding;
         let Some(target) = self.target_of(id) else { return };
+        let (tests, ids) = self.chosen(&target, tests, ids);
         let (store, inbox) = (self.store.patient(LONG_PATIENCE), self.inbox.clone());
         tokio::spawn(async move {
             let result = add_all(&store, &target, &tests, &ids).await;
             let _ = inbox.send(Message::Added(id, result));
         });
+    }
+
+    /// What the job wants of what was found.
+    fn chosen(&self, target: &Target, tests: Vec<Test>, ids: Vec<String>) -> (Vec<Test>, Vec<String>) {
+        match self.jobs.get(&target.job) {
+            Some(super::jobs::Job::Ready(spec)) => only(tests, ids, &spec.groups[target.group as usize].only),
+            _ => (tests, ids),
+        }
     }
 
     fn target_of(&self, id: u64) -> Option<Target> {

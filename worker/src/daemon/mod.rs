@@ -75,6 +75,8 @@ struct Daemon {
     serial: u64,
     outbox: claims::Outbox,
     drain: Option<Drain>,
+    /// Somebody asked it to take no more work for now.
+    paused: bool,
     live: live::Live,
     medians: medians::Medians,
     /// Last results of claims with locks, by the generation of the runner that must end first.
@@ -156,6 +158,7 @@ impl Daemon {
             serial: 0,
             outbox,
             drain: None,
+            paused: false,
             live,
             medians: medians::Medians::default(),
             owed: HashMap::new(),

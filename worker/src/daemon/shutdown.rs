@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::Detail;
-use remuda_store::Registration;
+use remuda_store::{Registration, Service};
 
 use super::inbox::Signal;
 use super::slots::Abort;
@@ -30,10 +30,46 @@ impl Daemon {
         }
     }
 
+    /// Whether more may be claimed.
+    pub(super) fn takes_work(&self) -> bool {
+        self.drain.is_none() && !self.paused
+    }
+
+    /// What somebody asks of this worker from afar.
+    pub(super) fn serve(&mut self, service: Service) {
+        match service {
+            Service::Leaving if self.drain.is_none() => self.begin_drain(),
+            Service::Paused if !self.paused => {
+                tracing::info!("paused: no more work is taken");
+                self.paused = true;
+                self.give_back_unstarted();
+                self.tell_drained();
+            }
+            Service::Full if self.paused => {
+                tracing::info!("work is taken again");
+                self.paused = false;
+                self.outbox.ring();
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the store, so that what slots had not begun of their runs goes to others.
+    fn tell_drained(&self) {
+        let (store, drained) =
+            (self.store.patient(super::LONG_PATIENCE), Registration { drain: true, ..self.registration() });
+        tokio::spawn(async move { store.resync(&drained).await });
+    }
+
     /// Stops taking, gives back what has not started, ends suites that have nothing in hand.
     pub(super) fn begin_drain(&mut self) {
         tracing::info!("draining");
         self.drain = Some(Drain { force_at: Instant::now() + self.settings.drain_timeout, forced: false, told: false });
+        self.give_back_unstarted();
+        self.finish_idle_suites();
+    }
+
+    fn give_back_unstarted(&mut self) {
         for slot in 0..self.settings.slots {
             let queue = &mut self.slots[slot as usize].queue;
             let unsent: Vec<_> = queue.iter().filter(|a| a.sent.is_none()).cloned().collect();
@@ -43,7 +79,6 @@ impl Daemon {
             }
             self.drop_unstarted(slot);
         }
-        self.finish_idle_suites();
     }
 
     /// Kills what runs and gives it back.
@@ -71,9 +106,7 @@ impl Daemon {
         // not while a call is out: a claim in its answer would not be among those we hold
         if !drain.told && !self.outbox.is_out() {
             self.drain = Some(Drain { told: true, ..drain });
-            let (store, drained) =
-                (self.store.patient(super::LONG_PATIENCE), Registration { drain: true, ..self.registration() });
-            tokio::spawn(async move { store.resync(&drained).await });
+            self.tell_drained();
         }
         self.finish_idle_suites();
         if now < drain.force_at {

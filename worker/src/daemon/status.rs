@@ -26,7 +26,8 @@ impl Daemon {
             .filter_map(|slot| {
                 let a = slot.running()?;
                 let ms = a.started.map(|s| u64::try_from(s.elapsed().as_millis()).unwrap_or(u64::MAX));
-                Some(json!({"slot": slot.number, "job": a.job, "group": a.group, "task": a.task, "ms": ms, "queued": slot.queue.len() - 1}))
+                let locks: serde_json::Map<_, _> = a.locks.iter().map(|(pool, items)| (pool.clone(), json!(items))).collect();
+                Some(json!({"slot": slot.number, "job": a.job, "group": a.group, "task": a.task, "fence": a.fence, "ms": ms, "queued": slot.queue.len() - 1, "locks": locks}))
             })
             .collect();
         json!(running).to_string()

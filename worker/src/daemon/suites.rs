@@ -333,14 +333,19 @@ impl Daemon {
     pub(super) fn drop_unstarted(&mut self, slot: u32) {
         let it = &self.slots[slot as usize];
         let waiting: Vec<u64> = it.queue.iter().filter_map(|a| a.sent).skip(1).collect();
-        if waiting.is_empty() {
-            return;
+        if !waiting.is_empty() {
+            self.drop_sent(slot, waiting);
         }
+    }
+
+    /// Takes back these tasks of a slot, as far as they have not begun.
+    pub(super) fn drop_sent(&mut self, slot: u32, sent: Vec<u64>) {
+        let it = &self.slots[slot as usize];
         if let Some(runner) = &it.runner {
-            let tests: Vec<u32> = waiting.iter().filter_map(|n| u32::try_from(*n).ok()).collect();
+            let tests: Vec<u32> = sent.iter().filter_map(|n| u32::try_from(*n).ok()).collect();
             runner.sender.send(&ToRunner::Drop { tests: &tests }, Vec::new());
         } else if let Some(keeper) = &it.keeper {
-            let _ = keeper.drop_units(waiting);
+            let _ = keeper.drop_units(sent);
         }
     }
 

@@ -43,6 +43,16 @@ pub fn unique_ids(tests: &[Test]) -> Vec<String> {
         .collect()
 }
 
+/// The tests whose ids are among `wanted`; all of them if nothing is.
+#[must_use]
+pub fn only(tests: Vec<Test>, ids: Vec<String>, wanted: &[String]) -> (Vec<Test>, Vec<String>) {
+    if wanted.is_empty() {
+        return (tests, ids);
+    }
+    let wanted: std::collections::HashSet<&str> = wanted.iter().map(String::as_str).collect();
+    tests.into_iter().zip(ids).filter(|(_, id)| wanted.contains(id.as_str())).unzip()
+}
+
 /// What to tell the user of an id that cannot be stored, if there is one.
 #[must_use]
 pub fn too_long(ids: &[String]) -> Option<String> {
@@ -172,6 +182,13 @@ mod tests {
         let ids: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
         assert_eq!(missing(&ids, &["c".to_owned(), "a".to_owned()]), Ok(vec![1]));
         assert!(missing(&ids, &["x".to_owned()]).unwrap_err().contains("`x`"));
+    }
+
+    #[test]
+    fn a_job_may_want_only_some() {
+        let (tests, ids) = (vec![test("a"), test("b")], vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(only(tests.clone(), ids.clone(), &["b".to_owned(), "gone".to_owned()]).1, ["b"]);
+        assert_eq!(only(tests, ids, &[]).1.len(), 2);
     }
 
     #[test]

@@ -19,6 +19,9 @@ use super::{Attempt, Fact, Reporter, Summary, rerun, whole};
 use rows::Rows;
 use timeline::{Timeline, badness};
 
+/// A result that is told so long after the run's end is told again.
+const TOLD_AGAIN: Duration = Duration::from_secs(1);
+
 /// A page being gathered.
 pub struct Html {
     path: PathBuf,
@@ -28,6 +31,7 @@ pub struct Html {
     timeline: Timeline,
     workers: Workers,
     late: Vec<(String, String, String)>,
+    latest: Duration,
 }
 
 impl Html {
@@ -35,10 +39,11 @@ impl Html {
     #[must_use]
     pub fn new(path: PathBuf, spec: Arc<JobSpec>, start: DateTime<FixedOffset>) -> Self {
         let (rows, timeline, workers) = (Rows::default(), Timeline::default(), Workers::default());
-        Self { path, spec, start, rows, timeline, workers, late: Vec::new() }
+        Self { path, spec, start, rows, timeline, workers, late: Vec::new(), latest: Duration::ZERO }
     }
 
     fn ended(&mut self, attempt: &Attempt, at: Duration) {
+        self.latest = self.latest.max(if attempt.fence > 0 { at } else { Duration::ZERO });
         let to = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
         let spec = &self.spec;
         self.rows
@@ -46,7 +51,12 @@ impl Html {
         self.timeline.push(attempt, to, badness(attempt));
     }
 
-    fn write(&self, summary: &Summary) -> io::Result<()> {
+    fn write(&mut self, summary: &Summary) -> io::Result<()> {
+        // what was told after the run had ended is a job told again: when its tests ran is not known
+        if self.latest > summary.wall + TOLD_AGAIN {
+            self.timeline.restack();
+            self.rows.forget_times();
+        }
         whole::write(&self.path, page::render(self, summary).as_bytes())
     }
 }

@@ -33,8 +33,8 @@ pub(super) struct Row {
     pub group: String,
     /// The outcome's letter; `K` for flaky.
     pub outcome: char,
-    /// When it began, µs after the start.
-    pub from: u64,
+    /// When it began, µs after the start, if that is known.
+    pub from: Option<u64>,
     /// Where.
     pub place: String,
     /// How often it was tried.
@@ -106,6 +106,13 @@ impl Rows {
         kept
     }
 
+    /// It is not known when the tests ran.
+    pub(super) fn forget_times(&mut self) {
+        self.failures.iter_mut().map(|f| &mut f.row).chain(&mut self.flaky).for_each(|row| row.from = None);
+        let others = std::mem::take(&mut self.others).into_iter();
+        self.others = others.map(|Reverse(row)| Reverse(Row { from: None, ..row })).collect();
+    }
+
     /// All rows: failures first, then flaky tests, then the slowest.
     #[must_use]
     pub(super) fn list(&self) -> Vec<&Row> {
@@ -124,7 +131,7 @@ fn row(attempt: &Attempt, to: u64) -> Row {
         name: if cut { name.chars().take(NAME).chain(['…']).collect() } else { name },
         group: attempt.group.to_string(),
         outcome: if badness(attempt) == 2 { 'K' } else { attempt.outcome.letter() },
-        from: to.saturating_sub(attempt.us),
+        from: Some(to.saturating_sub(attempt.us)),
         place: attempt.place.as_ref().map(crate::report::Place::label).unwrap_or_default(),
         attempts: attempt.number,
     }

@@ -67,6 +67,18 @@ impl Timeline {
         }
     }
 
+    /// A job that is told again has no times of its own: what each slot ran is laid end to end.
+    pub(super) fn restack(&mut self) {
+        for stretches in self.slots.values_mut() {
+            let mut end = 0;
+            for stretch in stretches {
+                let us = stretch.to - stretch.from;
+                (stretch.from, stretch.to) = (end, end + us);
+                end += us;
+            }
+        }
+    }
+
     fn coarsen(&mut self) {
         while self.total > MOST / 2 {
             self.resolution = (self.resolution * 2).max(1_000);
@@ -139,6 +151,17 @@ mod tests {
         let slots: Vec<_> = timeline.slots().collect();
         assert_eq!((slots[0].0.as_str(), slots[0].1.len()), ("h/0", 10));
         assert_eq!((slots[0].1[1].from, slots[0].1[1].to), (1_100, 2_000));
+    }
+
+    #[test]
+    fn without_times_of_their_own_tests_stand_end_to_end() {
+        let mut timeline = Timeline::default();
+        for us in [500, 200] {
+            timeline.push(&on(0, us, attempt("t", Outcome::Passed)), 9_000_000, 0);
+        }
+        timeline.restack();
+        let slots: Vec<_> = timeline.slots().collect();
+        assert_eq!(slots[0].1.iter().map(|s| (s.from, s.to)).collect::<Vec<_>>(), [(0, 500), (500, 700)]);
     }
 
     #[test]

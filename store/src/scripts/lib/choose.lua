@@ -173,7 +173,7 @@ local function lease_tasks(want, job, group, lane, e, n)
   slot.j = lane.j; slot.l = lane.l; slot.n = slot.n + 1; slot.dirty = true
   local c = {key = key('claim', fence), fence = fence, dirty = {}, worker = want.worker.id, slot = want.slot, j = lane.j, g = group.g,
     lane = lane.l, locks = take_locks(lane), first = e.first, count = n, left = n, place = place_of(job, want), at = NOW, alone = e.alone and 1 or 0,
-    whole = never_split(e) and 1 or 0, more = n < e.count and 1 or 0, cancel = 0}
+    whole = never_split(e) and 1 or 0, more = n < e.count and 1 or 0, cancel = 0, stop = ''}
   call('HSET', c.key, 'worker', c.worker, 'slot', c.slot, 'j', c.j, 'g', c.g, 'lane', c.lane, 'locks', c.locks,
     'first', c.first, 'count', n, 'left', n, 'place', c.place, 'at', int(NOW), 'alone', c.alone, 'whole', c.whole, 'more', c.more)
   claims[int(fence)] = c

@@ -3,7 +3,7 @@
 local claims = {}
 local function claim_of(fence)
   if claims[fence] == nil then
-    local t = load(key('claim', fence), {'worker', 'slot', 'j', 'g', 'lane', 'locks'}, {'first', 'count', 'left', 'place', 'at', 'alone', 'cancel', 'whole', 'more'})
+    local t = load(key('claim', fence), {'worker', 'slot', 'j', 'g', 'lane', 'locks', 'stop'}, {'first', 'count', 'left', 'place', 'at', 'alone', 'cancel', 'whole', 'more'})
     if t then t.fence = tonumber(fence) end
     claims[fence] = t or false
   end
@@ -15,7 +15,8 @@ local function home(c)
   return c.job, c.home
 end
 -- whether what leaves a claim may go back to its lane; a cancelled attempt is never tried again
-local function may_return(job, group, c)
+local function may_return(job, group, c, task)
+  if string.find(c.stop or '', ',' .. int(task) .. ',', 1, true) then return false end
   return job_live(job) and group.state ~= 'closing' and c.cancel == 0
 end
 local workers = {}
@@ -84,7 +85,7 @@ local function lose(c, task, company)
   if not r or r.state ~= 'R' or r.fence ~= c.fence then return end
   bump(group, 'running', -1)
   if company <= 1 then r.losses = r.losses + 1 else r.company = r.company + 1 end
-  if not may_return(job, group, c) then terminal(job, group, task, r, 'C', 0, int(c.place))
+  if not may_return(job, group, c, task) then terminal(job, group, task, r, 'C', 0, int(c.place))
   elseif r.losses > group.max_losses then terminal(job, group, task, r, 'L', 0, int(c.place))
   else requeue(job, group, task, r, c, 'lost', true) end
   leave(job, c)
@@ -106,7 +107,7 @@ local function yield(c, task)
   local job, group = home(c)
   local r = record_of(c.j, c.g, task)
   bump(group, 'running', -1)
-  if not may_return(job, group, c) then terminal(job, group, task, r, 'C', 0, int(c.place))
+  if not may_return(job, group, c, task) then terminal(job, group, task, r, 'C', 0, int(c.place))
   else requeue(job, group, task, r, c, 'yield', true) end
   leave(job, c)
   check_group(job, group)

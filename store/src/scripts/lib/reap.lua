@@ -37,7 +37,8 @@ local function reap_owners()
   for _, j in ipairs(call('ZRANGEBYSCORE', key('owners'), '-inf', int(NOW), 'LIMIT', 0, 4)) do
     local job = job_of(j)
     call('ZREM', key('owners'), j)
-    if job and job.detach == 0 then cancel_job(job, 'owner') end
+    -- a detached job goes on, once it has all its tasks
+    if job and (job.detach == 0 or job.sealed == 0) then cancel_job(job, 'owner') end
   end
   for _, j in ipairs(call('ZRANGEBYSCORE', key('deadlines'), '-inf', int(NOW), 'LIMIT', 0, 4)) do
     local job = job_of(j)

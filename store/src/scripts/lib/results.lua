@@ -42,7 +42,7 @@ local function take_result(w, fence, j, g, task, outcome, us, wide, detail)
     bump(group, 'done_us', max(0, us - wide))
     learn(c, us, wide)
   end
-  if bad and r.fails <= group.retries and may_return(job, group, c) then
+  if bad and r.fails <= group.retries and may_return(job, group, c, task) then
     emit(job, '- ' .. group.g .. ' ' .. task .. ' ' .. outcome .. ' ' .. int(r.fence) .. ' ' .. int(us) .. ' ' .. more)
     requeue(job, group, task, r, c, 'retry', false)
   else

@@ -1,0 +1,227 @@
+//! `remuda logs`: what tasks printed, from the start and as it comes.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use remuda_protocol::event::{Event, Sequence};
+use remuda_protocol::lifecycle::JobState;
+use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_store::{Message, Store};
+
+use crate::cli::Global;
+use crate::cli::verbs::Logs;
+use crate::error::{Error, Exit};
+use crate::farm::Farm;
+use crate::overview::Overview;
+use crate::report::text::{length, name, status_word};
+
+/// Records read in one go; details in one go.
+const PAGE: u32 = 5_000;
+const DETAILS: usize = 100;
+/// How often a follower says that it looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Does it.
+///
+/// # Errors
+/// There is no such job or task, or standard output is gone.
+pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Error> {
+    let farm = Farm::connect(global).await?;
+    let head = farm.job(&args.job).await?;
+    // subscribed before the first look, so that nothing falls between the two
+    let watch = if args.follow { Some(farm.store.watch(&head.id, true).await?) } else { None };
+    let job = Overview::read(&farm.store, head).await?;
+    let only = match &args.task {
+        Some(text) => Some(job.find(&farm.store, text).await?).map(|f| (f.group, f.task)),
+        None => None,
+    };
+    let mut shown =
+        Shown { store: farm.store, job, only, tag: args.tag, names: HashMap::new(), live: HashSet::new(), last: None };
+    shown.so_far().await?;
+    match watch {
+        Some(watch) => shown.follow(watch).await,
+        None => Ok(Exit::Passed),
+    }
+}
+
+struct Shown {
+    store: Store,
+    job: Overview,
+    only: Option<(u32, u32)>,
+    tag: bool,
+    names: HashMap<(u32, u32), String>,
+    /// Attempts whose output was seen as it came.
+    live: HashSet<(u64, u32)>,
+    /// Whose output stands under the last heading.
+    last: Option<(u32, u32)>,
+}
+
+impl Shown {
+    /// What has ended, and the tails of what runs.
+    async fn so_far(&mut self) -> Result<(), Error> {
+        let groups: Vec<u32> = self.job.groups_with_tasks().collect();
+        for group in groups {
+            let added = self.job.state.groups[group as usize].added;
+            let (from, to) = match self.only {
+                Some((g, _)) if g != group => continue,
+                Some((_, task)) => (task, task + 1),
+                None => (0, added),
+            };
+            for first in (from..to).step_by(PAGE as usize) {
+                let records = self.store.records(&self.job.head.id, group, first, PAGE.min(to - first)).await?;
+                for part in records.chunks(DETAILS) {
+                    let wanted: Vec<_> = part.iter().map(|r| (group, r.task, r.fence)).collect();
+                    let details = self.store.details(&self.job.head.id, &wanted).await?;
+                    for (record, detail) in part.iter().zip(details) {
+                        match record.outcome {
+                            Some(outcome) => {
+                                self.ended((group, record.task), outcome, record.us, &detail.unwrap_or_default())
+                                    .await?
+                            }
+                            None if record.running => {
+                                let tail = self.store.tail(&self.job.head.id, group, record.task, record.fence).await?;
+                                self.print((group, record.task), &tail).await?;
+                            }
+                            None => {}
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(&mut self, mut watch: remuda_store::Subscription) -> Result<Exit, Error> {
+        let mut look = tokio::time::interval(LOOK);
+        let mut sequence = self.job.state.sequence;
+        let mut over = JobState::from_word(&self.job.head.state).is_some_and(JobState::is_over);
+        while !over {
+            tokio::select! {
+                message = watch.next() => match message {
+                    Some(Message::Output { group, task, fence, bytes, .. }) if self.wants((group, task)) => {
+                        self.live.insert((fence, task));
+                        self.print((group, task), &bytes).await?;
+                    }
+                    Some(Message::Events(at, batch)) if at > sequence => {
+                        sequence = at;
+                        over |= self.events(&batch).await?;
+                    }
+                    Some(_) => {}
+                    None => {
+                        watch = self.store.watch(&self.job.head.id, true).await?;
+                        over |= self.missed(&mut sequence).await?;
+                    }
+                },
+                _ = look.tick() => {
+                    let seen = self.store.look_at(&self.job.head.id, true).await?;
+                    over |= JobState::from_word(&seen.state).is_some_and(JobState::is_over) && seen.sequence <= sequence;
+                }
+            }
+        }
+        Ok(Exit::Passed)
+    }
+
+    async fn missed(&mut self, sequence: &mut Sequence) -> Result<bool, Error> {
+        let mut over = false;
+        for (at, batch) in self.store.events_after(&self.job.head.id, *sequence).await? {
+            *sequence = at;
+            over |= self.events(&batch).await?;
+        }
+        Ok(over)
+    }
+
+    /// Shows what ended unseen; whether the job is over.
+    async fn events(&mut self, batch: &str) -> Result<bool, Error> {
+        let mut over = false;
+        for event in Event::parse_batch(batch) {
+            match event {
+                Event::Ended { group, task, outcome, fence, us, .. }
+                | Event::Tried { group, task, outcome, fence, us, .. }
+                    if self.wants((group, task)) && !self.live.remove(&(fence, task)) =>
+                {
+                    let detail = self.store.details(&self.job.head.id, &[(group, task, fence)]).await?;
+                    self.ended((group, task), outcome, us, &detail.into_iter().next().flatten().unwrap_or_default())
+                        .await?;
+                }
+                Event::Job { state, .. } => over |= JobState::from_word(&state).is_some_and(JobState::is_over),
+                _ => {}
+            }
+        }
+        Ok(over)
+    }
+
+    fn wants(&self, task: (u32, u32)) -> bool {
+        let collects = self.job.spec.groups.get(task.0 as usize).is_none_or(|g| g.collects.is_some());
+        self.only.map_or(!collects, |only| only == task)
+    }
+
+    async fn ended(&mut self, task: (u32, u32), outcome: Outcome, us: u64, detail: &Detail) -> Result<(), Error> {
+        let mut text = detail.text.clone();
+        for (title, body) in &detail.sections {
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            if detail.sections.len() > 1 && !self.tag {
+                text.push_str(&format!("-- {title} --\n"));
+            }
+            text.push_str(body);
+        }
+        if text.is_empty() && self.only.is_none() {
+            return Ok(());
+        }
+        let how = format!(" ({}, {})", status_word(outcome).0.to_lowercase(), length(Duration::from_micros(us)));
+        self.heading(task, &how).await?;
+        self.body(task, text.as_bytes()).await
+    }
+
+    async fn print(&mut self, task: (u32, u32), bytes: &[u8]) -> Result<(), Error> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.last != Some(task) {
+            self.heading(task, "").await?;
+        }
+        self.body(task, bytes).await
+    }
+
+    async fn heading(&mut self, task: (u32, u32), more: &str) -> Result<(), Error> {
+        self.last = Some(task);
+        if self.tag {
+            return Ok(());
+        }
+        let id = self.name(task).await?;
+        say(format!("== {id}{more}\n").as_bytes())
+    }
+
+    async fn body(&mut self, task: (u32, u32), bytes: &[u8]) -> Result<(), Error> {
+        if !self.tag {
+            say(bytes)?;
+            return if bytes.last().is_none_or(|b| *b == b'\n') { Ok(()) } else { say(b"\n") };
+        }
+        let id = self.name(task).await?;
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            say(&[id.as_bytes(), b"\t", line, b"\n"].concat())?;
+        }
+        Ok(())
+    }
+
+    async fn name(&mut self, task: (u32, u32)) -> Result<String, Error> {
+        if let Some(known) = self.names.get(&task) {
+            return Ok(known.clone());
+        }
+        let id = self.store.ids(&self.job.head.id, task.0, task.1, 1).await?.pop().unwrap_or_default();
+        let shown = name(&id);
+        if self.names.len() > PAGE as usize {
+            self.names.clear();
+        }
+        self.names.insert(task, shown.clone());
+        Ok(shown)
+    }
+}
+
+fn say(bytes: &[u8]) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| Error::io("write to standard output", e))
+}

@@ -1,0 +1,162 @@
+//! `remuda status`: all jobs of a farm, or one of them from near.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::Global;
+use crate::cli::verbs::Status;
+use crate::error::{Error, Exit};
+use crate::farm::Farm;
+use crate::overview::{self, Far, Overview, RunningTask, Worker, waits};
+use crate::report::text::{count, length, name};
+
+use super::table::Table;
+
+/// Running tasks shown of one job.
+const SHOWN: usize = 40;
+
+/// Does it.
+///
+/// # Errors
+/// There is no such job.
+pub async fn run(global: &Global, args: &Status) -> Result<Exit, Error> {
+    let farm = Farm::connect(global).await?;
+    match &args.job {
+        Some(text) => {
+            let head = farm.job(text).await?;
+            one(&farm, &Overview::read(&farm.store, head).await?, args.json).await?;
+        }
+        None => all(&farm, args.json).await?,
+    }
+    Ok(Exit::Passed)
+}
+
+async fn all(farm: &Farm, as_json: bool) -> Result<(), Error> {
+    let (heads, workers) = (farm.store.heads().await?, overview::workers(&farm.store).await?);
+    let now = farm.store.now_ms().await?;
+    let mut table = Table::new(["JOB", "SINCE", "STATE", "DONE", "ETA", "WHO", "WHAT"]);
+    let mut values = Vec::new();
+    for head in &heads {
+        let far = Far::of(&farm.store.snapshot(&head.id).await?.groups);
+        let slots = workers.iter().flat_map(|w| &w.running).filter(|r| r.job == head.id).count();
+        let eta = if head.ended_ms.is_none() { far.eta(slots) } else { None };
+        let since = Duration::from_millis(now.saturating_sub(head.created_ms));
+        values.push(json!({"id": head.id, "name": head.name, "submitter": head.submitter, "state": head.state,
+            "reason": head.reason, "since_ms": since.as_millis() as u64, "took_ms": overview::age(head, now).as_millis() as u64,
+            "done": far.done, "total": far.total, "failed": far.failed, "slots": slots,
+            "eta_ms": eta.map(|e| e.as_millis() as u64), "detached": head.detached}));
+        let failed = if far.failed > 0 { format!(", {} failed", far.failed) } else { String::new() };
+        table.row([
+            head.id.chars().take(8).collect(),
+            length(since),
+            overview::word(head, &far).to_owned(),
+            format!("{}/{}{failed}", far.done, far.total),
+            eta.map(length).unwrap_or_default(),
+            head.submitter.clone(),
+            name(&head.name).chars().take(60).collect(),
+        ]);
+    }
+    if as_json {
+        println!("{}", json!(values));
+    } else if heads.is_empty() {
+        println!("no job is on farm `{}`; {}", farm.store.farm(), crew(&workers));
+    } else {
+        print!("{}", table.text());
+        println!("{}", crew(&workers));
+    }
+    Ok(())
+}
+
+fn crew(workers: &[Worker]) -> String {
+    let slots: u64 = workers.iter().map(|w| u64::from(w.books.slots)).sum();
+    let busy: usize = workers.iter().map(|w| w.running.len()).sum();
+    format!("{}, {}, {busy} busy", count(workers.len() as u64, "worker"), count(slots, "slot"))
+}
+
+async fn one(farm: &Farm, job: &Overview, as_json: bool) -> Result<(), Error> {
+    let mut running = Vec::new();
+    for (worker, task) in job.running() {
+        let id = farm.store.ids(&job.head.id, task.group, task.task, 1).await?.pop().unwrap_or_default();
+        running.push((worker, task, id));
+    }
+    running.sort_by_key(|(_, task, _)| std::cmp::Reverse(task.ms));
+    if as_json {
+        println!("{}", as_value(job, &running));
+        return Ok(());
+    }
+    let far = Far::of(&job.state.groups);
+    let detached = if job.head.detached { ", detached" } else { "" };
+    println!("job {}  {}", job.head.id, name(&job.head.name));
+    println!(
+        "  of {}, {}{}{detached}",
+        job.head.submitter,
+        overview::word(&job.head, &far),
+        if job.head.ended_ms.is_some() {
+            format!(" after {}", length(job.age()))
+        } else {
+            format!(" for {}", length(job.age()))
+        },
+    );
+    println!("groups");
+    print!("{}", groups(job));
+    if !running.is_empty() {
+        println!("running");
+    }
+    for (worker, task, id) in running.iter().take(SHOWN) {
+        println!("  {}", running_line(worker, task, id));
+    }
+    if running.len() > SHOWN {
+        println!("  and {} more", running.len() - SHOWN);
+    }
+    Ok(())
+}
+
+/// `lab1/0 test_x for 12.3s, holding boards=b1, 3 more in hand`.
+#[must_use]
+pub fn running_line(worker: &Worker, task: &RunningTask, id: &str) -> String {
+    let since =
+        task.ms.map_or_else(|| "not begun".to_owned(), |ms| format!("for {}", length(Duration::from_millis(ms))));
+    let queued = if task.queued > 0 { format!(", {} more in hand", task.queued) } else { String::new() };
+    format!("{}/{} {} {since}{}{queued}", worker.host, task.slot, name(id), task.holding())
+}
+
+fn groups(job: &Overview) -> String {
+    let mut text = String::new();
+    for (number, group) in (0..).zip(&job.state.groups) {
+        let done: u32 = group.ended.iter().sum();
+        let far = Far::of(std::slice::from_ref(group));
+        let slots = job.running().filter(|(_, task)| task.group == number).count();
+        let mut parts = vec![format!("{done}/{} ended", group.added)];
+        parts.extend((far.failed > 0).then(|| format!("{} failed", far.failed)));
+        parts.extend(far.eta(slots).map(|eta| format!("ETA {}", length(eta))));
+        text.push_str(&format!("  {} ({}): {}, {}\n", group.name, group.kind, group.state, parts.join(", ")));
+        if !group.reason.is_empty() {
+            text.push_str(&format!("      because: {}\n", group.reason));
+        }
+        if let Some(why) = waits::why(&job.spec, &job.state, number, &job.workers, &job.pools) {
+            let waiting = group.added.saturating_sub(done + group.running);
+            text.push_str(&format!("      {} waiting: {why}\n", count(waiting.into(), "task")));
+        }
+    }
+    text
+}
+
+fn as_value(job: &Overview, running: &[(&Worker, &RunningTask, String)]) -> Value {
+    let groups: Vec<Value> = (0..)
+        .zip(&job.state.groups)
+        .map(|(number, g)| {
+            let ended: serde_json::Map<String, Value> =
+                remuda_protocol::outcome::Outcome::ALL.iter().zip(g.ended).map(|(o, n)| (o.word().to_owned(), json!(n))).collect();
+            json!({"name": g.name, "kind": g.kind, "state": g.state, "reason": g.reason, "added": g.added, "ready": g.ready,
+                "running": g.running, "ended": ended, "flaky": g.flaky,
+                "waits": waits::why(&job.spec, &job.state, number, &job.workers, &job.pools)})
+        })
+        .collect();
+    let running: Vec<Value> = running
+        .iter()
+        .map(|(w, r, id)| json!({"host": w.host, "worker": w.books.id, "slot": r.slot, "group": r.group, "task": r.task, "id": id, "ms": r.ms, "queued": r.queued, "locks": r.locks}))
+        .collect();
+    json!({"id": job.head.id, "name": job.head.name, "submitter": job.head.submitter, "state": job.head.state,
+        "reason": job.head.reason, "detached": job.head.detached, "since_ms": job.age().as_millis() as u64, "groups": groups, "running": running})
+}

@@ -1,0 +1,204 @@
+//! What is on a farm at this moment, read for people: jobs, what runs where, what waits and why. `commands/status`,
+//! `explain` and `workers` show it. Reads only; follows nothing.
+
+pub mod tasks;
+pub mod waits;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use remuda_protocol::lifecycle::JobState;
+use remuda_protocol::outcome::Outcome;
+use remuda_protocol::spec::{GroupKind, JobSpec};
+use remuda_store::{GroupSnapshot, JobHead, JobSnapshot, Pool, Store, StoreError, WorkerSnapshot};
+use serde::Deserialize;
+
+/// A worker as it last described itself.
+#[derive(Clone, Debug, Default)]
+pub struct Worker {
+    /// What the books say.
+    pub books: WorkerSnapshot,
+    /// Its host.
+    pub host: String,
+    /// Its program's version.
+    pub version: String,
+    /// What runs in its slots.
+    pub running: Vec<RunningTask>,
+}
+
+/// A slot at work.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RunningTask {
+    /// The worker's slot.
+    pub slot: u32,
+    /// Job id.
+    pub job: String,
+    /// Group number.
+    pub group: u32,
+    /// Task number.
+    pub task: u32,
+    /// Fence of its claim.
+    pub fence: u64,
+    /// Since its start, ms, if it has started.
+    pub ms: Option<u64>,
+    /// More tasks in the slot's hands.
+    pub queued: u32,
+    /// Items of pools that it holds.
+    pub locks: BTreeMap<String, Vec<String>>,
+}
+
+impl RunningTask {
+    /// ` holding boards=b1+b2`, or nothing.
+    #[must_use]
+    pub fn holding(&self) -> String {
+        let locks: Vec<String> = self.locks.iter().map(|(pool, items)| format!("{pool}={}", items.join("+"))).collect();
+        if locks.is_empty() { String::new() } else { format!(", holding {}", locks.join(" ")) }
+    }
+}
+
+/// A job with everything that is known of it now.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// Its head.
+    pub head: JobHead,
+    /// Its spec.
+    pub spec: JobSpec,
+    /// Its groups.
+    pub state: JobSnapshot,
+    /// All workers of the farm.
+    pub workers: Vec<Worker>,
+    /// Pools of the farm.
+    pub pools: Vec<Pool>,
+    /// Redis time, ms.
+    pub now_ms: u64,
+}
+
+/// All workers of a farm.
+///
+/// # Errors
+/// The server's.
+pub async fn workers(store: &Store) -> Result<Vec<Worker>, StoreError> {
+    Ok(store.workers().await?.into_iter().map(worker).collect())
+}
+
+fn worker(books: WorkerSnapshot) -> Worker {
+    let about: serde_json::Value = serde_json::from_str(&books.about).unwrap_or_default();
+    let word = |name: &str| about.get(name).and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
+    let running = serde_json::from_str(&books.running).unwrap_or_default();
+    Worker { host: word("host"), version: word("version"), running, books }
+}
+
+impl Overview {
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// The server's, or the job has gone.
+    pub async fn read(store: &Store, head: JobHead) -> Result<Self, StoreError> {
+        Ok(Self {
+            spec: store.spec(&head.id).await?,
+            state: store.snapshot(&head.id).await?,
+            workers: workers(store).await?,
+            pools: store.pools().await?,
+            now_ms: store.now_ms().await?,
+            head,
+        })
+    }
+
+    /// What runs of this job, with its worker.
+    pub fn running(&self) -> impl Iterator<Item = (&Worker, &RunningTask)> {
+        self.workers
+            .iter()
+            .flat_map(|worker| worker.running.iter().map(move |task| (worker, task)))
+            .filter(|(_, task)| task.job == self.head.id)
+    }
+
+    /// Since its start, or from start to end.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        age(&self.head, self.now_ms)
+    }
+}
+
+/// Since a job's start, or from its start to its end.
+#[must_use]
+pub fn age(head: &JobHead, now_ms: u64) -> Duration {
+    Duration::from_millis(head.ended_ms.unwrap_or(now_ms).saturating_sub(head.created_ms))
+}
+
+/// How far a job's tests are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Far {
+    /// Ended.
+    pub done: u32,
+    /// Known.
+    pub total: u32,
+    /// Failed, errored, timed out or lost.
+    pub failed: u32,
+    /// In slots' hands.
+    pub running: u32,
+    /// Measured attempts, and what they took together, µs.
+    measured: (u64, u64),
+}
+
+impl Far {
+    /// Sums up groups of tests.
+    #[must_use]
+    pub fn of(groups: &[GroupSnapshot]) -> Self {
+        let tests = groups.iter().filter(|g| g.kind == GroupKind::Tests.word());
+        tests.fold(Self::default(), |sum, group| Self {
+            done: sum.done + group.ended.iter().sum::<u32>(),
+            total: sum.total + group.added,
+            failed: sum.failed
+                + Outcome::ALL.iter().zip(group.ended).filter(|(o, _)| o.is_failure()).map(|(_, n)| n).sum::<u32>(),
+            running: sum.running + group.running,
+            measured: (sum.measured.0 + group.measured.0, sum.measured.1 + group.measured.1),
+        })
+    }
+
+    /// How long it will still take with `slots`, from what its tests took so far.
+    #[must_use]
+    pub fn eta(&self, slots: usize) -> Option<Duration> {
+        let left = u64::from(self.total.saturating_sub(self.done));
+        let mean = self.measured.1.checked_div(self.measured.0)?;
+        (left > 0 && slots > 0).then(|| Duration::from_micros(mean * left / slots as u64))
+    }
+}
+
+/// A job's state in a word for people.
+#[must_use]
+pub fn word<'a>(head: &'a JobHead, far: &Far) -> &'a str {
+    match JobState::from_word(&head.state) {
+        Some(state) if state.is_over() => &head.state,
+        _ if head.state == "closing" => "ending",
+        _ if far.running > 0 => "running",
+        _ if far.total == 0 => "starting",
+        _ => "waiting",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(added: u32, ended: [u32; 7], measured: (u64, u64)) -> GroupSnapshot {
+        GroupSnapshot { kind: "tests".into(), added, ended, measured, ..GroupSnapshot::default() }
+    }
+
+    #[test]
+    fn the_rest_takes_what_the_first_took() {
+        let far = Far::of(&[
+            group(10, [3, 1, 0, 0, 0, 1, 0], (4, 8_000_000)),
+            GroupSnapshot { kind: "collect".into(), added: 1, ..GroupSnapshot::default() },
+        ]);
+        assert_eq!((far.done, far.total, far.failed), (5, 10, 1));
+        assert_eq!(far.eta(2), Some(Duration::from_secs(5)));
+        assert_eq!((far.eta(0), Far::default().eta(2)), (None, None));
+    }
+
+    #[test]
+    fn a_worker_that_says_nothing_is_still_a_worker() {
+        let books = WorkerSnapshot { about: "{".into(), running: String::new(), ..WorkerSnapshot::default() };
+        assert_eq!(worker(books).host, "?");
+    }
+}

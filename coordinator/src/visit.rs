@@ -1,0 +1,94 @@
+//! A job that is there already: followed late (`attach`, `wait`), or told again from what is kept of it (`report`). What
+//! is new about a job is `session`'s.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use remuda_protocol::lifecycle::JobState;
+use remuda_store::JobHead;
+
+use crate::commands::variable;
+use crate::error::{Error, Exit};
+use crate::farm::Farm;
+use crate::follow::attached::{Options, Role, Run};
+use crate::history;
+use crate::job::Plan;
+use crate::report::Fact;
+use crate::report::echo::Manner;
+use crate::session::{self, Request};
+
+/// How to visit.
+#[derive(Clone, Debug, Default)]
+pub struct Visit {
+    /// 0: failures; 1: passes too; 2: with their output, live.
+    pub verbosity: u8,
+    /// Become the coordinator of a job whose own has died.
+    pub adopts: bool,
+    /// Stop waiting after this time.
+    pub patience: Option<Duration>,
+    /// Only the end is shown.
+    pub quiet: bool,
+}
+
+/// Whether a job has ended.
+#[must_use]
+pub fn is_over(head: &JobHead) -> bool {
+    JobState::from_word(&head.state).is_some_and(JobState::is_over)
+}
+
+/// Follows a job to its end, from its first event.
+///
+/// # Errors
+/// It cannot be followed.
+pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, Error> {
+    let store = &farm.store;
+    let spec = Arc::new(store.spec(&head.id).await?);
+    let live = visit.verbosity >= 2 && !is_over(head);
+    let request = Request {
+        plan: Plan { spec: (*spec).clone(), feeds: Vec::new() },
+        settings: &farm.settings,
+        verbosity: visit.verbosity,
+        last_failed: false,
+        live,
+        echo: false,
+        manner: Manner::default(),
+        halt: None,
+        notes: Vec::new(),
+        look: &variable,
+    };
+    let (log, log_path) = session::open_log(&history::state_folder(&variable), &spec.id)?;
+    session::trace_into(&log);
+    let created = i64::try_from(head.created_ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
+    let created = created.map_or_else(chrono::Local::now, |at| at.with_timezone(&chrono::Local));
+    let mut reporters = session::reporters(&request, &spec, &log, created, Vec::new())?;
+    if visit.quiet {
+        reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
+    }
+    let age = Duration::from_millis(store.now_ms().await?.saturating_sub(head.created_ms));
+    let start = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+    let options = Options {
+        role: Role::Visitor { adopts: visit.adopts },
+        took: head.ended_ms.map(|end| Duration::from_millis(end.saturating_sub(head.created_ms))),
+        patience: visit.patience,
+        ..session::options(&request, &spec, false, &log_path)
+    };
+    let watch = store.watch(&spec.id, live).await?;
+    let mut run = Run::new(store, spec.clone(), options, reporters, start, Arc::new(AtomicU64::new(0)));
+    let redis = format!("{}, farm {}", store.address(), store.farm());
+    run.tell(&Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: None })?;
+    let nothing_to_submit = tokio::spawn(async { Ok(()) });
+    let result = match run.follow(watch, nothing_to_submit, &mut None).await {
+        Ok(()) => run.close().await,
+        Err(error) => Err(error),
+    };
+    run.leave();
+    match &result {
+        Ok(_) if !is_over(head) => session::remember(&run, store, None, &spec).await,
+        Err(error) if run.owns() && !matches!(error, Error::TakenOver(_)) => {
+            let _ = store.patient(Duration::from_secs(1)).cancel(&spec.id, "user", None).await;
+        }
+        _ => {}
+    }
+    result
+}

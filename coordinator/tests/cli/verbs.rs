@@ -1,0 +1,277 @@
+//! The verbs about jobs that are there: on a farm with a real worker, from other processes than the one that
+//! submitted.
+
+use std::process::Stdio;
+
+use super::support::{Farm, Ranch, Seen};
+use nix::sys::signal::Signal;
+
+/// A farm with a worker of some slots, and the folder whose jobs run there.
+struct Lab {
+    ranch: Ranch,
+    farm: Farm,
+}
+
+impl Lab {
+    fn new(slots: &str) -> Self {
+        let ranch = Ranch::new();
+        let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", slots]);
+        let lab = Self { ranch, farm };
+        lab.until("a worker", &["workers", "--json"], |seen| seen.out.contains("\"idle\""));
+        lab
+    }
+
+    fn run(&self, args: &[&str]) -> Seen {
+        self.ranch.run(&self.with_farm(args))
+    }
+
+    fn with_farm<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
+        [&args[..1], &["--redis", self.farm.url_str()], &args[1..]].concat()
+    }
+
+    /// Asks again and again until the answer is right.
+    fn until(&self, what: &str, args: &[&str], right: impl Fn(&Seen) -> bool) -> Seen {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            let seen = self.run(args);
+            if right(&seen) {
+                return seen;
+            }
+            assert!(std::time::Instant::now() < end, "waited for {what}:\n{}{}", seen.out, seen.err);
+        }
+    }
+
+    /// Submits and returns the job's id.
+    fn submit(&self, args: &[&str]) -> String {
+        let seen = self.run(&[&["submit"], args].concat()).exits(0);
+        seen.out.trim().to_owned()
+    }
+
+    fn items(&self, command: &str, items: &str) {
+        self.ranch.write(
+            "remuda.toml",
+            &format!("[groups.g]\nadapter = \"command\"\ncommand = \"{command}\"\nitems = [{items}]\n"),
+        );
+    }
+}
+
+#[test]
+fn a_job_is_sent_left_found_and_waited_for() {
+    let lab = Lab::new("2");
+    lab.items("echo out-{item}; test {item} != b", "\"a\", \"b\", \"c\"");
+    let id = lab.submit(&[]);
+    let junit = lab.ranch.work().join("j.xml").display().to_string();
+    let seen = lab.run(&["wait", &id[..6], "--junit", &junit]).exits(1).says(&["3 tasks: 2 passed, 1 failed"]);
+    assert!(!seen.err.contains("Running ["), "{}", seen.err);
+    assert!(std::fs::read_to_string(&junit).unwrap().contains("<failure"));
+    lab.run(&["attach"]).exits(1).says(&["        FAIL [", "3 tasks: 2 passed, 1 failed"]);
+    let events = lab.ranch.work().join("e.jsonl").display().to_string();
+    lab.run(&["report", "latest", "--events", &events]).exits(1);
+    let ended = std::fs::read_to_string(&events).unwrap().matches("\"event\":\"result\"").count();
+    assert_eq!(ended, 3);
+    let status = lab.run(&["status"]).exits(0);
+    assert!(status.out.contains(&id[..8]) && status.out.contains("3/3, 1 failed"), "{}", status.out);
+    let near = lab.run(&["status", "--json", &id]).exits(0);
+    let value: serde_json::Value = serde_json::from_str(&near.out).unwrap();
+    assert_eq!((value["state"].as_str(), &value["groups"][0]["ended"]["failed"]), (Some("failed"), &1.into()));
+    let logs = lab.run(&["logs", &id, "--tag"]).exits(0);
+    let mut lines: Vec<&str> = logs.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["a\tout-a", "b\tout-b", "c\tout-c"]);
+    let one = lab.run(&["logs", "latest", "b"]).exits(0);
+    assert!(one.out.starts_with("== b (fail, ") && one.out.ends_with("out-b\n"), "{}", one.out);
+    let freed = lab.run(&["gc", &id]).exits(0);
+    assert!(freed.out.starts_with("freed "), "{}", freed.out);
+    lab.run(&["status", &id]).exits(2).says(&["there is no job", "hint: `remuda status` lists them"]);
+}
+
+#[test]
+fn what_runs_and_what_waits_is_explained() {
+    let lab = Lab::new("1");
+    lab.ranch.write(
+        "remuda.toml",
+        "[pools.boards]\nitems = [\"b1\"]\n[groups.hw]\nadapter = \"command\"\ncommand = \"while [ ! -e go ]; do sleep 0.05; done # {item}\"\nitems = [\"first\", \"second\"]\nlocks = { boards = 1 }\n[groups.later]\nadapter = \"command\"\ncommand = \"true\"\nneeds = [\"hw\"]\n",
+    );
+    let id = lab.submit(&[]);
+    let seen = lab.until("the first to run", &["explain", "first"], |s| s.out.contains("runs on"));
+    assert!(seen.out.contains("holding boards=b1"), "{}", seen.out);
+    let seen = lab.run(&["explain", "second"]).exits(0);
+    assert!(seen.out.contains("waits: 0 of pool `boards` free, 1 wanted: b1 by "), "{}", seen.out);
+    let status = lab.run(&["status", &id]).exits(0).out;
+    for words in ["later (tests): waiting", "needs `hw`, which is sealed", "first for ", "holding boards=b1"] {
+        assert!(status.contains(words), "`{words}` is not in:\n{status}");
+    }
+    lab.run(&["explain", "s"]).exits(2).says(&["has no task `s`", "did you mean `first`, `second`?"]);
+    lab.ranch.write("go", "");
+    lab.run(&["wait"]).exits(0);
+    let seen = lab.run(&["explain", "second"]).exits(0);
+    assert!(seen.out.contains("pass after"), "{}", seen.out);
+}
+
+#[test]
+fn a_job_or_one_task_is_cancelled() {
+    let lab = Lab::new("2");
+    let items: Vec<String> = (0..40).map(|i| format!("\"t{i:02}\"")).collect();
+    lab.items("while [ ! -e go ]; do sleep 0.05; done # {item}", &items.join(", "));
+    let id = lab.submit(&[]);
+    lab.until("two to run", &["status", "--json", &id], |s| s.out.matches("\"slot\":").count() == 2);
+    lab.run(&["cancel", &id, "t39"]).exits(2).says(&["`t39` is in no slot's hands"]);
+    let seen = lab.run(&["cancel", &id, "t00"]).exits(0);
+    assert!(seen.out.contains("t00 is being cancelled"), "{}", seen.out);
+    lab.until("it to end", &["explain", "t00"], |s| s.out.contains("cancelled after"));
+    let near = lab.run(&["status", "--json", &id]).exits(0).out;
+    let value: serde_json::Value = serde_json::from_str(&near).unwrap();
+    assert_eq!(value["groups"][0]["ended"]["cancelled"], 1, "only that one: {near}");
+    let seen = lab.run(&["cancel", &id]).exits(0);
+    assert!(seen.out.contains("is cancelled"), "{}", seen.out);
+    lab.run(&["wait", &id]).exits(6).says(&["cancelled by somebody else"]);
+    lab.until("the slots to be free", &["workers", "--json"], |s| s.out.contains("\"idle\""));
+    lab.run(&["cancel", &id]).exits(0);
+}
+
+#[test]
+fn only_what_did_not_pass_is_run_again() {
+    let lab = Lab::new("2");
+    lab.items("echo {item} >> ran; test -e healed || test {item} = a", "\"a\", \"b\", \"c\"");
+    let first = lab.submit(&[]);
+    lab.run(&["wait", &first]).exits(1);
+    lab.run(&["retry", &first]).exits(1).says(&["2 tasks: 0 passed, 2 failed"]);
+    lab.ranch.write("healed", "");
+    lab.run(&["run", "--last-failed"]).exits(0).says(&["2 tasks: 2 passed"]);
+    lab.run(&["run", "--last-failed"]).exits(0).says(&["nothing to do: everything passed the last time"]);
+    let again = lab.run(&["retry", &first, "--detach"]).exits(0).out.trim().to_owned();
+    lab.run(&["wait", &again]).exits(0).says(&["2 tasks: 2 passed"]);
+    lab.run(&["retry", &again]).exits(0).says(&["nothing to do: everything in job"]);
+    let ran = std::fs::read_to_string(lab.ranch.work().join("ran")).unwrap();
+    assert_eq!(["a", "b", "c"].map(|item| ran.lines().filter(|l| *l == item).count()), [1, 4, 4]);
+}
+
+#[test]
+fn a_job_whose_coordinator_died_is_adopted_within_its_grace() {
+    let lab = Lab::new("1");
+    let args = lab.with_farm(&[
+        "each",
+        "--owner-grace",
+        "60s",
+        "while [ ! -e go ]; do sleep 0.05; done # {}",
+        ":::",
+        "x",
+        "y",
+    ]);
+    let mut live = lab.ranch.start(&args);
+    live.wait_for("claimed");
+    live.signal(Signal::SIGKILL);
+    assert!(!live.end().success());
+    let mut attached = lab.ranch.start(&lab.with_farm(&["attach"]));
+    attached.wait_for("claimed");
+    while !lab.ranch.console().contains("this program is the job's coordinator now") {
+        std::thread::yield_now();
+    }
+    lab.ranch.write("go", "");
+    assert!(attached.end().success());
+}
+
+#[test]
+fn whoever_only_looks_on_leaves_the_job_running() {
+    let lab = Lab::new("1");
+    lab.items("while [ ! -e go ]; do sleep 0.05; done # {item}", "\"x\"");
+    let id = lab.submit(&[]);
+    let mut attached = lab.ranch.start(&lab.with_farm(&["attach", &id]));
+    attached.wait_for("claimed");
+    attached.signal(Signal::SIGINT);
+    assert_eq!(attached.end().code(), Some(130));
+    assert!(lab.ranch.console().contains("goes on"), "{}", lab.ranch.console());
+    lab.run(&["wait", &id, "--timeout", "200ms"]).exits(6).says(&["has not ended in the time given", "remuda attach"]);
+    lab.run(&["report", &id]).exits(2).says(&["has not ended; `remuda wait"]);
+    lab.ranch.write("go", "");
+    lab.run(&["wait", &id]).exits(0);
+}
+
+#[test]
+fn logs_follow_a_job_from_its_start_to_its_end() {
+    let lab = Lab::new("1");
+    lab.items("echo begin-{item}; while [ ! -e go-{item} ]; do sleep 0.05; done; echo end-{item}", "\"x\", \"y\"");
+    let id = lab.submit(&[]);
+    let args = lab.with_farm(&["logs", "-f", &id]);
+    let logs = lab.ranch.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    lab.until("x to run", &["explain", "x"], |s| s.out.contains("runs on"));
+    lab.ranch.write("go-x", "");
+    lab.until("y to run", &["explain", "y"], |s| s.out.contains("runs on"));
+    lab.ranch.write("go-y", "");
+    let output = logs.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success());
+    for words in ["== x", "begin-x\n", "end-x\n", "== y", "begin-y\n", "end-y\n"] {
+        assert_eq!(text.matches(words).count(), 1, "`{words}` in:\n{text}");
+    }
+}
+
+#[test]
+fn a_worker_is_taken_out_of_service_and_back() {
+    let lab = Lab::new("1");
+    lab.run(&["workers", "drain", "--all"]).exits(0);
+    lab.until("it to drain", &["workers", "--json"], |s| s.out.contains("\"drained\""));
+    lab.items("true {item}", "\"x\"");
+    let id = lab.submit(&[]);
+    lab.run(&["wait", &id, "--timeout", "500ms"]).exits(6);
+    let seen = lab.run(&["explain", "x"]).exits(0);
+    assert!(seen.out.contains("waits: no worker is there that takes work"), "{}", seen.out);
+    lab.run(&["workers", "resume", "--all"]).exits(0);
+    lab.run(&["wait", &id]).exits(0);
+    lab.run(&["workers", "drain", "no-such-host"]).exits(2).says(&["there is no worker `no-such-host`"]);
+    lab.run(&["workers", "remove", "--all"]).exits(0);
+    lab.until("it to leave", &["workers", "--json"], |s| s.out.trim() == "[]");
+}
+
+#[test]
+fn without_a_farm_the_verbs_say_how_to_name_one() {
+    let ranch = Ranch::new();
+    for verb in [&["status"][..], &["submit", "--", "true"], &["cancel", "x"], &["workers"], &["gc"], &["retry"]] {
+        ranch.run(verb).exits(2).says(&["there is no farm to ask", "name one with --redis URL"]);
+    }
+}
+
+#[test]
+fn last_failed_works_without_a_farm_too() {
+    let ranch = Ranch::new();
+    ranch.write(
+        "remuda.toml",
+        "[groups.g]\nadapter = \"command\"\ncommand = \"test -e healed || test {item} = a\"\nitems = [\"a\", \"b\"]\n",
+    );
+    ranch.run(&["run"]).exits(1);
+    ranch.run(&["run", "--last-failed"]).exits(1).says(&["1 task: 0 passed, 1 failed"]);
+    ranch.write("healed", "");
+    ranch.run(&["run", "--last-failed"]).exits(0).says(&["1 task: 1 passed"]);
+    ranch.run(&["run", "--last-failed"]).exits(0).says(&["nothing to do"]);
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_where_settings_come_from() {
+    let lab = Lab::new("1");
+    lab.ranch.write("remuda.toml", "retries = 2\n");
+    let seen = lab.run(&["doctor"]).exits(0);
+    for words in ["redis", "can be used", "1 worker, 1 slot", "retries        2", "remuda.toml:1"] {
+        assert!(seen.out.contains(words), "`{words}` is not in:\n{}", seen.out);
+    }
+    let seen = lab.ranch.run(&["doctor", "--json", "--redis", "redis://127.0.0.1:1"]).exits(3);
+    let value: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
+    assert!(value["findings"].as_array().unwrap().iter().any(|f| f["health"] == "BAD" && f["what"] == "redis"));
+}
+
+#[test]
+fn configuration_completions_and_manuals() {
+    let ranch = Ranch::new();
+    assert!(ranch.run(&["config", "check"]).exits(0).out.contains("nothing to check"));
+    ranch.write("remuda.toml", "[groups.a]\nadapter = \"command\"\ncommand = \"true\"\nneeds = [\"b\"]\n");
+    ranch.run(&["config", "check"]).exits(2).says(&["there is no group `b`"]);
+    ranch.write("remuda.toml", "[groups.a]\nadapter = \"command\"\ncommand = \"true\"\n");
+    assert!(ranch.run(&["config", "check"]).exits(0).out.contains("is right: 1 group, 0 pools"));
+    let schema: serde_json::Value = serde_json::from_str(&ranch.run(&["config", "schema"]).exits(0).out).unwrap();
+    assert_eq!(schema["properties"]["retries"]["type"], "integer");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(ranch.run(&["completions", shell]).exits(0).out.contains("explain"), "{shell}");
+    }
+    ranch.run(&["man", "pages"]).exits(0);
+    let page = std::fs::read_to_string(ranch.work().join("pages/remuda-retry.1")).unwrap();
+    assert!(page.contains("did not pass"), "{page}");
+}
