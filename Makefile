@@ -22,6 +22,7 @@ unit:
 	$(CARGO) build --workspace --bins --locked
 	target/pytest/new/bin/python -m pytest -q -p no:cacheprovider worker/runners/pytest/tests
 	target/pytest/old/bin/python -m pytest -q -p no:cacheprovider worker/runners/pytest/tests
+	target/pytest/new/bin/python -m pytest -q -p no:cacheprovider worker/runners/rspec/tests
 	$(CARGO) nextest run --workspace --locked
 
 soak: setup ## the long versions: a million property calls, large crash tests

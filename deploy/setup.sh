@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Remuda and its tests need on Debian or Ubuntu: a Redis server, Python, a compiler, cargo-nextest, and
+# Installs what Remuda and its tests need on Debian or Ubuntu: a Redis server, Python, Ruby with RSpec, a compiler, cargo-nextest, and
 # the frameworks that the tests run, in target/venv. Repeating it is cheap.
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,6 +16,10 @@ need() { command -v "$1" >/dev/null || missing="$missing $2"; }
 command -v valkey-server >/dev/null || need redis-server redis-server
 need cc build-essential
 need flock util-linux
+need ruby ruby
+need rspec ruby-rspec
+need bundle ruby-bundler
+if command -v ruby >/dev/null; then ruby -rsimplecov -e 0 2>/dev/null || missing="$missing ruby-simplecov"; else missing="$missing ruby-simplecov"; fi
 need python3 python3
 if command -v python3 >/dev/null; then python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"; else missing="$missing python3-venv"; fi
 if [ -n "$missing" ]; then

@@ -2,14 +2,18 @@
 
 import functools
 
-from . import each, fixtures, idle, protocol, recovery, skew, suites
+from . import each, farm, fixtures, idle, protocol, recovery, rust, skew, stream, suites
 
 ALL = {
     "each": each.run,
+    "stream": stream.run,
     "fixtures": fixtures.run,
     "skew": skew.run,
     **{name: functools.partial(suites.run, name) for name in suites.LIMITS},
     "protocol": protocol.run,
+    "rust": rust.run,
     "recovery": recovery.run,
+    "attach": farm.attach,
+    "cancel": farm.cancel,
     "idle": idle.run,
 }

@@ -28,7 +28,7 @@ pub fn detect(folder: &Path) -> Vec<Detected> {
         ("Cargo.toml", "a Rust crate", "cargo test"),
         ("go.mod", "a Go module", "go test ./..."),
         ("package.json", "a Node package", "npm test"),
-        (".rspec", "RSpec", "rspec"),
+        (".rspec", "RSpec", if folder.join("Gemfile").is_file() { "bundle exec rspec" } else { "rspec" }),
     ] {
         if folder.join(file).is_file() {
             add(what, file, command);
@@ -104,8 +104,12 @@ mod tests {
         std::fs::create_dir(dir.path().join("tests")).unwrap();
         std::fs::write(dir.path().join("tests/test_a.py"), "").unwrap();
         std::fs::write(dir.path().join("Makefile"), "check:\n\ttrue\n").unwrap();
+        for file in [".rspec", "Gemfile"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
         let found = detect(dir.path());
-        assert_eq!(found.iter().map(|f| f.command.as_str()).collect::<Vec<_>>(), ["pytest", "make check"]);
+        let commands: Vec<&str> = found.iter().map(|f| f.command.as_str()).collect();
+        assert_eq!(commands, ["pytest", "bundle exec rspec", "make check"]);
         assert!(
             describe(dir.path(), &found)
                 .contains("pytest           (tests/test_a.py)   would run: remuda run -- pytest\n")

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use remuda_protocol::id::file_of;
 use remuda_protocol::outcome::Outcome;
 use remuda_store::{History, Store, StoreError};
 
@@ -133,7 +134,7 @@ impl Lessons {
         }
         lesson.tests.push((attempt.id.to_string(), attempt.us.saturating_sub(attempt.wide_us)));
         if attempt.wide_us > 0 {
-            let file = attempt.id.split("::").next().unwrap_or_default().to_owned();
+            let file = file_of(&attempt.id).to_owned();
             if first_in_slot {
                 lesson.first_costs.push((file, attempt.wide_us))
             } else {
@@ -204,10 +205,6 @@ impl Lessons {
         }
         Ok(())
     }
-}
-
-fn file_of(id: &str) -> &str {
-    id.split("::").next().unwrap_or(id)
 }
 
 #[cfg(test)]

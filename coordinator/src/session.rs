@@ -273,7 +273,7 @@ async fn attached(
 pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &Path) -> Options {
     let settings = request.settings;
     let grace = settings.owner_grace.as_ref().map_or(if embedded { GRACE_EMBEDDED } else { GRACE_FARM }, |c| c.value.0);
-    let framework = spec.groups.iter().any(|g| matches!(g.adapter, Adapter::Pytest { .. } | Adapter::Abq { .. }));
+    let framework = spec.groups.iter().any(|g| !matches!(g.adapter, Adapter::Command { .. }));
     Options {
         role: Role::Owner,
         took: None,

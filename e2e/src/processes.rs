@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().find(|p| p.join(name).is_file() && !p.ends_with("deps"));
-    folder.unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace` first")).join(name)
+    folder
+        .unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace --bins --examples` first"))
+        .join(name)
 }
 
 /// Whether a process lives; a zombie does not.

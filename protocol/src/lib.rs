@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod graph;
+pub mod id;
 pub mod item;
 pub mod lifecycle;
 pub mod outcome;

@@ -101,7 +101,7 @@ pub enum Template {
     Shell(String),
 }
 
-/// How a pytest runner is contained.
+/// How a warm runner is contained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
@@ -143,6 +143,17 @@ pub enum Adapter {
         /// Containment.
         isolation: Isolation,
         /// What stays together.
+        group_by: GroupBy,
+    },
+    /// RSpec, loaded once a host and forked.
+    Rspec {
+        /// Words up to the script: `rspec`, `bundle exec rspec`, `bin/rspec`, `ruby -S rspec`.
+        program: Vec<String>,
+        /// The user's own arguments.
+        args: Vec<String>,
+        /// Containment.
+        isolation: Isolation,
+        /// What stays together: a class is a group of the outermost level.
         group_by: GroupBy,
     },
     /// A published adapter of the ABQ native-runner protocol 0.2.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use remuda_protocol::id::file_of;
+
 use crate::connection::Store;
 use crate::error::StoreError;
 use crate::reply::{pairs, text};
@@ -30,11 +32,6 @@ impl History {
     pub fn learn_cost(&mut self, scope: &str, us: u64) {
         self.costs.entry(scope.to_owned()).and_modify(|old| *old = u64::midpoint(*old, us)).or_insert(us);
     }
-}
-
-/// The part of an id that says in which file it is; one field of the hash holds all tests of a file.
-fn file_of(id: &str) -> &str {
-    id.split("::").next().unwrap_or(id)
 }
 
 impl Store {
@@ -72,7 +69,7 @@ impl Store {
         Ok(history)
     }
 
-    /// Stores a history under `project`, file by file; files it does not mention stay.
+    /// Stores a history under `project`, file by file: one field of the hash holds all tests of a file. Files it does not mention stay.
     ///
     /// # Errors
     /// The server's.

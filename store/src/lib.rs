@@ -1,8 +1,8 @@
 //! The only room with Redis: keys, scripts, one typed wrapper a script, connections.
 //!
 //! Callers meet typed functions, never keys or commands. Truth is Redis state, changed only by the scripts in
-//! `scripts/`; what they do to a task is the table in `remuda_protocol::lifecycle`. Nothing here spawns processes,
-//! reads files or decides what a run means.
+//! `scripts/`; what they do to a task is the table in `remuda_protocol::lifecycle`. `coordinator` strings the calls of a
+//! submitter together for programs of one's own. Nothing here spawns processes, reads files or decides what a run means.
 
 mod add;
 mod adopt;
@@ -10,6 +10,7 @@ mod beat;
 mod bell;
 mod cancel;
 mod connection;
+mod coordinator;
 mod drain;
 mod error;
 mod gc;
@@ -34,6 +35,7 @@ pub use beat::{Beat, BeatReply, Renewal};
 pub use bell::Bell;
 pub use cancel::Cancelled;
 pub use connection::{ConnectOptions, Store};
+pub use coordinator::{Coordinator, CoordinatorError, Following, TaskEvent, Work};
 pub use drain::Service;
 pub use error::StoreError;
 pub use heads::{JobHead, Pool};

@@ -95,6 +95,14 @@ impl Store {
         self.subscribe(&[self.keys().control()], String::new(), String::new()).await
     }
 
+    /// Asks all workers to beat at once, so that what they say of themselves is new.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn call_for_beats(&self) -> Result<(), StoreError> {
+        self.read("control", redis::pipe().publish(self.keys().control(), "look")).await.map(drop)
+    }
+
     async fn subscribe(&self, channels: &[String], events: String, live: String) -> Result<Subscription, StoreError> {
         let mut pubsub = self.client().get_async_pubsub().await.map_err(|e| self.refusal(&e))?;
         for channel in channels {

@@ -2,7 +2,7 @@
 //!
 //! `daemon` decides (one loop, one inbox), `heartbeat` renews leases from its own thread and connection, `warden`
 //! supervises processes, `loader` speaks with warm runners, `abq` bridges to foreign ones, `adapter` knows frameworks (pure). Only `remuda-store`
-//! talks to Redis; nothing here knows about the coordinator.
+//! talks to Redis; nothing here knows about the coordinator. `queue` is the same for code of your own: a library's worker.
 
 pub mod abq;
 pub mod adapter;
@@ -12,6 +12,7 @@ pub mod environment;
 pub mod error;
 pub mod heartbeat;
 pub mod loader;
+pub mod queue;
 pub mod settings;
 pub mod state;
 pub mod warden;
@@ -20,6 +21,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+pub use queue::{QueueOptions, Task, TaskQueue};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the daemon with these arguments (the first is the program's name) until it has drained.

@@ -47,17 +47,27 @@ pub async fn run(global: &Global, args: &Explain) -> Result<Exit, Error> {
     if let Some(line) = message.as_deref().and_then(|m| m.lines().next()).filter(|l| !l.is_empty()) {
         println!("  because: {line}");
     }
-    if let Some(record) = record.filter(|r| r.fails > 0 || r.losses + r.company > 0) {
-        println!(
-            "  before that: {}, {}",
-            count(record.fails.into(), "failure"),
-            count((record.losses + record.company).into(), "loss")
-        );
+    if let Some(before) = record.as_ref().and_then(before) {
+        println!("  before that: {before}");
     }
     if let Some(line) = rerun::line(&job.spec, found.group, found.task, &found.id) {
         println!("  again: {line}");
     }
     Ok(Exit::Passed)
+}
+
+/// What earlier attempts came to.
+fn before(record: &TaskRecord) -> Option<String> {
+    let last = u32::from(record.outcome.is_some_and(Outcome::is_failure));
+    let (failed, lost) = (record.fails.saturating_sub(last), record.losses + record.company);
+    let mut parts = Vec::new();
+    if failed > 0 {
+        parts.push(format!("failed {}", count(failed.into(), "time")));
+    }
+    if lost > 0 {
+        parts.push(format!("lost its worker {}", count(lost.into(), "time")));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn sentence(job: &Overview, found: &Found, record: Option<&TaskRecord>) -> String {

@@ -65,6 +65,13 @@ pub enum What {
         /// Its arguments.
         args: Vec<String>,
     },
+    /// RSpec.
+    Rspec {
+        /// What starts it.
+        program: CommandText,
+        /// Its arguments.
+        args: Vec<String>,
+    },
     /// An ABQ adapter.
     Abq {
         /// What starts it.
@@ -327,7 +334,7 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             return Err(table.value_error(
                 "adapter",
                 line,
-                "a group has an `adapter` (command, files, pytest, abq) or `up`".into(),
+                "a group has an `adapter` (command, files, pytest, rspec, abq) or `up`".into(),
             ));
         };
         let count = value(table.take::<u32>("count")?).unwrap_or(1);
@@ -350,8 +357,14 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             let program = value(table.take("program")?).unwrap_or(CommandText::Words(vec!["pytest".into()]));
             Ok(What::Pytest { program, args: value(table.take("args")?).unwrap_or_default() })
         }
+        "rspec" => {
+            settings.isolation = value(table.take("isolation")?);
+            settings.group_by = value(table.take("group_by")?);
+            let program = value(table.take("program")?).unwrap_or(CommandText::Words(vec!["rspec".into()]));
+            Ok(What::Rspec { program, args: value(table.take("args")?).unwrap_or_default() })
+        }
         other => {
-            let known = ["command", "files", "pytest", "abq"];
+            let known = ["command", "files", "pytest", "rspec", "abq"];
             let near = nearest(other, known.into_iter()).map(|n| format!("; the nearest is `{n}`")).unwrap_or_default();
             let problem = format!("there is no adapter `{other}` (known: {}){near}", known.join(", "));
             Err(table.value_error("adapter", adapter.line, problem))

@@ -60,7 +60,8 @@ macro_rules! settings {
             /// One has a value that its setting cannot have.
             pub fn from_variables(look: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
                 let mut layer = Self::default();
-                $(if let Some(name) = $variable && let Some(text) = look(name) {
+                // an empty one counts as none: so a pipeline hands on a secret that nobody has set
+                $(if let Some(name) = $variable && let Some(text) = look(name).filter(|text| !text.is_empty()) {
                     let value = <$kind>::from_text(&text).map_err(|problem| ConfigError::Variable { name, problem })?;
                     layer.$name = Some(Chosen { value, origin: Origin::Variable(name) });
                 })*

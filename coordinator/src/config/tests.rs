@@ -140,11 +140,11 @@ fn what_this_version_does_not_carry_out_is_refused_not_ignored() {
 fn a_group_without_adapter_and_an_unknown_adapter_are_refused() {
     assert_eq!(
         refused("[groups.a]\nneeds = []\n"),
-        "error: remuda.toml:1: `adapter` in [groups.a]: a group has an `adapter` (command, files, pytest, abq) or `up`"
+        "error: remuda.toml:1: `adapter` in [groups.a]: a group has an `adapter` (command, files, pytest, rspec, abq) or `up`"
     );
     assert_eq!(
         refused("[groups.a]\nadapter = \"pytset\"\n"),
-        "error: remuda.toml:2: `adapter` in [groups.a]: there is no adapter `pytset` (known: command, files, pytest, abq); the nearest is `pytest`"
+        "error: remuda.toml:2: `adapter` in [groups.a]: there is no adapter `pytset` (known: command, files, pytest, rspec, abq); the nearest is `pytest`"
     );
 }
 

@@ -8,7 +8,7 @@ use remuda_protocol::item;
 use remuda_protocol::spec::{Adapter, GroupKind, Template};
 
 use super::rows::{self, From, Rows, Separator, Source};
-use super::{Draft, Items, pytest, template};
+use super::{Draft, Items, pytest, rspec, template};
 use crate::config::file::GroupSettings;
 use crate::config::layers::{Chosen, Layer, Origin};
 use crate::config::values::CommandText;
@@ -40,6 +40,9 @@ pub fn narrow(drafts: &mut [Draft], selection: &[String]) -> Result<(), Error> {
         if let Adapter::Pytest { args, .. } = &mut draft.adapter {
             args.splice(0..0, selection.iter().cloned());
             suites += 1;
+        } else if let Adapter::Rspec { args, .. } = &mut draft.adapter {
+            args.splice(0..0, rspec::selection(selection));
+            suites += 1;
         }
     }
     if suites == 0 {
@@ -56,6 +59,11 @@ pub fn narrow(drafts: &mut [Draft], selection: &[String]) -> Result<(), Error> {
 /// A word is not UTF-8, or a flag does not go with the command.
 pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error> {
     let words = utf8(words)?;
+    if let Some(called) = rspec::recognise(&words).filter(|called| !rspec::only_tells(&called.args)) {
+        let args = rspec::selection(selection).into_iter().chain(called.args).collect();
+        let draft = draft("rspec".into(), rspec::adapter(called.program, args), Items::Collected);
+        return Ok(Adhoc { draft, flags: Layer::default(), verbosity: 0, live: false, note: None });
+    }
     // what only tells about pytest is one plain command
     let Some(called) = pytest::recognise(&words).filter(|called| !pytest::only_tells(&called.args)) else {
         if let Some(flag) = selection.first() {
@@ -64,8 +72,10 @@ pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error>
                 words[0]
             )));
         }
-        let hidden =
-            words.iter().position(|w| w == "pytest" || w == "py.test").filter(|&at| at > 0 && words[at - 1] != "-m");
+        let hidden = words
+            .iter()
+            .position(|w| ["pytest", "py.test", "rspec"].contains(&w.as_str()))
+            .filter(|&at| at > 0 && words[at - 1] != "-m" && rspec::recognise(&words).is_none());
         let note = hidden.map(|at| {
             let (before, rest) = words.split_at(at);
             format!(

@@ -7,6 +7,7 @@ pub mod files;
 pub mod place;
 pub mod pytest;
 pub mod rows;
+pub mod rspec;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -132,6 +133,9 @@ fn adapter_of(group: &GroupConfig, folder: &Path) -> Result<(GroupKind, Adapter,
             let settings = &group.settings;
             let adapter = pytest_adapter(words(program), args.clone(), settings.isolation, settings.group_by);
             (GroupKind::Tests, adapter, Items::Collected)
+        }
+        What::Rspec { program, args } => {
+            (GroupKind::Tests, rspec::adapter(words(program), args.clone()), Items::Collected)
         }
     })
 }
@@ -330,7 +334,7 @@ fn group_spec(
         pick(settings.retries.as_ref(), own.retries.as_ref())
     };
     let mut adapter = draft.adapter.clone();
-    if let Adapter::Pytest { isolation, group_by, .. } = &mut adapter {
+    if let Adapter::Pytest { isolation, group_by, .. } | Adapter::Rspec { isolation, group_by, .. } = &mut adapter {
         let pytest = pytest_adapter(
             Vec::new(),
             Vec::new(),

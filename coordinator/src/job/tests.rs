@@ -113,6 +113,9 @@ fn any_other_command_is_one_task() {
         (made.draft.name.as_str(), &made.draft.items),
         ("make", &Items::Known(vec!["make -C lib check".into()]))
     );
+    let note = adhoc::command(&words("env CI=1 rspec -fd"), &[]).unwrap().note.unwrap();
+    assert_eq!(note, "this runs as one task; for test by test: env CI=1 remuda run -- rspec -fd");
+    assert_eq!(adhoc::command(&words("bundle exec rspec --version"), &[]).unwrap().note, None);
     let note = adhoc::command(&words("uv run pytest -q"), &[]).unwrap().note.unwrap();
     assert_eq!(note, "this runs as one task; for test by test: uv run remuda run -- pytest -q");
     assert_eq!(adhoc::command(&words("make"), &["-k".into(), "x".into()]).unwrap_err().exit(), Exit::Usage);

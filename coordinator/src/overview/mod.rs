@@ -74,12 +74,27 @@ pub struct Overview {
     pub now_ms: u64,
 }
 
-/// All workers of a farm.
+/// How long workers may take to say what they do now; then what they said last is shown.
+const FRESH: Duration = Duration::from_millis(400);
+/// How often their words are looked for.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// All workers of a farm, asked just now what they do.
 ///
 /// # Errors
 /// The server's.
 pub async fn workers(store: &Store) -> Result<Vec<Worker>, StoreError> {
-    Ok(store.workers().await?.into_iter().map(worker).collect())
+    let asked_ms = store.now_ms().await?;
+    store.call_for_beats().await?;
+    let deadline = tokio::time::Instant::now() + FRESH;
+    loop {
+        let books = store.workers().await?;
+        let all_said = books.iter().all(|worker| worker.seen_ms >= asked_ms);
+        if all_said || tokio::time::Instant::now() > deadline {
+            return Ok(books.into_iter().map(worker).collect());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn worker(books: WorkerSnapshot) -> Worker {

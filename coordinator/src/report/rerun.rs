@@ -9,7 +9,7 @@ use crate::job::template::command_line;
 #[must_use]
 pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
     match &spec.groups.get(group as usize)?.adapter {
-        Adapter::Pytest { program, .. } => {
+        Adapter::Pytest { program, .. } | Adapter::Rspec { program, .. } => {
             let mut words = program.clone();
             words.push(id.to_owned());
             Some(format!("remuda run -- {}", command_line(&words)))

@@ -2,9 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -136,6 +139,25 @@ impl Live {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
+    /// How it ended, if it does so in time.
+    pub(crate) fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            let left = limit.saturating_sub(start.elapsed());
+            let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::NONE);
+            let more = self.facts.buffer().len();
+            self.facts.consume(more);
+            let mut pipe = [PollFd::new(self.facts.get_ref().as_fd(), PollFlags::POLLIN)];
+            if poll(&mut pipe, wait).unwrap() == 0 {
+                return None;
+            }
+            // its standard output closes with it: what its tasks print goes elsewhere
+            if self.facts.fill_buf().unwrap().is_empty() {
+                return Some(self.child.wait().unwrap());
+            }
+        }
+    }
+
     pub(crate) fn end(mut self) -> ExitStatus {
         std::io::copy(&mut self.facts, &mut std::io::sink()).unwrap();
         self.child.wait().unwrap()
@@ -185,7 +207,7 @@ impl Farm {
         &self.url
     }
 
-    /// Starts a worker on it, or one more.
+    /// Starts a worker on it, or one more, which ends with it.
     pub(crate) fn with_worker(mut self, ranch: &Ranch, args: &[&str]) -> Self {
         let mut all = vec!["worker", "--redis"];
         let url = self.url();
@@ -194,6 +216,12 @@ impl Farm {
         let state = tempfile::tempdir_in(ranch.work()).unwrap().keep();
         self.workers.push(ranch.command(&all).env("REMUDA_WORKER_STATE", state).stderr(Stdio::null()).spawn().unwrap());
         self
+    }
+
+    /// Kills its worker as a power cut does.
+    pub(crate) fn kill_worker(&self) {
+        let pid = self.workers.first().expect("the farm was given a worker").id();
+        kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
     }
 }
 

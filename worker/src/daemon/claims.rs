@@ -354,7 +354,7 @@ impl Daemon {
 
     pub(super) fn on_word(&mut self, word: &str) {
         match word.split(' ').next() {
-            Some("cancel" | "drain") => self.heart.beat_now(),
+            Some("cancel" | "drain" | "look") => self.heart.beat_now(),
             Some("over") => self.outbox.ring(),
             _ => {}
         }

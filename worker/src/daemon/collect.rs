@@ -10,7 +10,7 @@ use super::inbox::Message;
 use super::slots::Assignment;
 use super::{Daemon, LONG_PATIENCE, MOST_LOADERS};
 use crate::abq;
-use crate::adapter::pytest;
+use crate::adapter::{pytest, rspec};
 use crate::environment;
 use crate::heartbeat::Held;
 use crate::loader::messages::{FromRunner, Test};
@@ -56,7 +56,7 @@ impl Daemon {
             environment::base(self.settings.embedded, env.iter().cloned()),
             std::path::Path::new(&spec.tree.path),
         )?;
-        let (argv, settings) = self.loader_command(group_spec, &spec.id, &env)?;
+        let (argv, settings) = self.loader_command(group_spec, spec, &env)?;
         let settings = if owner.is_some() { self.of_one_slot(settings, &spec.id, group) } else { settings };
         let own = owner.map(|slot| self.slot_environment(slot, spec)).unwrap_or_default();
         let (control, mut receiver) = process::start(&keeper, id, argv, own, &settings)?;
@@ -129,25 +129,35 @@ impl Daemon {
     fn loader_command(
         &self,
         group: &GroupSpec,
-        job: &str,
+        spec: &JobSpec,
         env: &[(String, String)],
     ) -> std::io::Result<(Vec<String>, serde_json::Value)> {
-        let (program, args, isolation, group_by) = match &group.adapter {
-            Adapter::Pytest { program, args, isolation, group_by } => (program, args, isolation, group_by),
+        let (job, tree) = (spec.id.as_str(), std::path::Path::new(&spec.tree.path));
+        let path = env.iter().find(|(k, _)| k == "PATH").map(|(_, v)| v.into()).or_else(|| std::env::var_os("PATH"));
+        let script_line = |name: &str| find_program(name, tree, path.as_deref()).and_then(|p| first_line(&p));
+        let slots = self.settings.slots;
+        let (argv, settings) = match &group.adapter {
+            Adapter::Pytest { program, args, isolation, group_by } => {
+                let line = script_line(program.first().map_or("pytest", String::as_str));
+                let argv = pytest::loader_argv(program, &self.mains.pytest, line.as_deref());
+                (argv, pytest::load_settings(args, program, *isolation, *group_by, slots, job))
+            }
+            Adapter::Rspec { program, args, isolation, group_by } => {
+                let line = script_line(program.first().map_or("rspec", String::as_str));
+                let argv =
+                    rspec::loader_argv(program, &self.mains.rspec, line.as_deref()).map_err(std::io::Error::other)?;
+                (argv, rspec::load_settings(args, *isolation, *group_by, slots, job))
+            }
             Adapter::Abq { argv } => return Ok((abq::command(), abq::load_settings(argv, group.timeout_ms, job))),
             Adapter::Command { .. } => return Err(std::io::Error::other("commands have no loader")),
         };
-        let path = env.iter().find(|(k, _)| k == "PATH").map(|(_, v)| v.into()).or_else(|| std::env::var_os("PATH"));
-        let name = program.first().map_or("pytest", String::as_str);
-        let line = find_program(name, path.as_deref()).and_then(|p| first_line(&p));
-        let argv = pytest::loader_argv(program, &self.runner_main, line.as_deref());
-        if find_program(&argv[0], path.as_deref()).is_none() {
+        if find_program(&argv[0], tree, path.as_deref()).is_none() {
             return Err(std::io::Error::other(format!(
                 "`{}` is not on PATH; install it on this host, or name its full path",
                 argv[0]
             )));
         }
-        Ok((argv, pytest::load_settings(args, program, *isolation, *group_by, self.settings.slots, job)))
+        Ok((argv, settings))
     }
 
     pub(super) fn on_control(&mut self, id: u64, message: Option<FromRunner>) {
@@ -222,10 +232,10 @@ impl Daemon {
             _ => GroupBy::Test,
         };
         let group_by = match &group.adapter {
-            Adapter::Pytest { group_by: GroupBy::Test, .. } => {
+            Adapter::Pytest { group_by: GroupBy::Test, .. } | Adapter::Rspec { group_by: GroupBy::Test, .. } => {
                 loader.options.group_by.as_deref().map_or(GroupBy::Test, asked)
             }
-            Adapter::Pytest { group_by, .. } => *group_by,
+            Adapter::Pytest { group_by, .. } | Adapter::Rspec { group_by, .. } => *group_by,
             _ => GroupBy::Test,
         };
         let slots =
@@ -312,9 +322,10 @@ impl Daemon {
     }
 }
 
-fn find_program(name: &str, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
+/// A program on PATH, or a file of the tree.
+fn find_program(name: &str, tree: &std::path::Path, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
     if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|p| p.is_file());
+        return Some(tree.join(name)).filter(|p| p.is_file());
     }
     std::env::split_paths(path?).map(|folder| folder.join(name)).find(|p| p.is_file())
 }

@@ -20,7 +20,6 @@ mod status;
 mod suites;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use remuda_store::{Bell, ConnectOptions, HostReport, Registration, Store};
@@ -89,8 +88,8 @@ struct Daemon {
     closing: HashMap<(String, u32), HostReport>,
     /// Closing reports on their way.
     reporting: u32,
-    /// The pytest runner's entry file.
-    runner_main: PathBuf,
+    /// The runners' entry files.
+    mains: sources::Mains,
     _folder: tempfile::TempDir,
 }
 
@@ -129,8 +128,7 @@ impl Daemon {
             .prefix("remuda-worker-")
             .tempdir_in(settings.scratch.clone().unwrap_or_else(std::env::temp_dir))
             .map_err(machine("make a temporary folder"))?;
-        let runner_main =
-            sources::lay_down(&folder.path().join("pytest")).map_err(machine("write the pytest runner"))?;
+        let mains = sources::lay_down(folder.path()).map_err(machine("write the runners"))?;
         let deadlines = warden.deadlines();
         let (pulses, mut pulse) = mpsc::unbounded_channel();
         let heart =
@@ -166,7 +164,7 @@ impl Daemon {
             deaths: HashMap::new(),
             closing: HashMap::new(),
             reporting: 0,
-            runner_main,
+            mains,
             _folder: folder,
         })
     }
@@ -252,7 +250,9 @@ impl Daemon {
                 match (&group_spec.kind, &group_spec.adapter) {
                     (GroupKind::Collect, _) => self.advance_collect(slot, &spec, group).await,
                     (_, Adapter::Command { template }) => self.advance_commands(slot, &spec, group, template).await,
-                    (_, Adapter::Pytest { .. } | Adapter::Abq { .. }) => self.advance_suite(slot, &spec, group).await,
+                    (_, Adapter::Pytest { .. } | Adapter::Rspec { .. } | Adapter::Abq { .. }) => {
+                        self.advance_suite(slot, &spec, group).await
+                    }
                 }
             }
         }

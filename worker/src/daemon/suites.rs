@@ -395,7 +395,7 @@ pub(super) fn patience(group: &GroupSpec) -> Option<Duration> {
 
 fn splits(adapter: &remuda_protocol::spec::Adapter) -> bool {
     use remuda_protocol::spec::{Adapter, GroupBy};
-    !matches!(adapter, Adapter::Pytest { group_by, .. } if *group_by != GroupBy::Test)
+    !matches!(adapter, Adapter::Pytest { group_by, .. } | Adapter::Rspec { group_by, .. } if *group_by != GroupBy::Test)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]

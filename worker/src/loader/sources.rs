@@ -1,15 +1,16 @@
-//! The pytest runner's files, carried inside the program and laid down in a folder of the daemon's own.
+//! The files of the pytest and the RSpec runner, carried inside the program and laid down in a folder of the daemon's
+//! own.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 macro_rules! runner {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../runners/pytest/", $name)))),*]
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../runners/", $folder, "/", $name)))),*]
     };
 }
 
-const PYTEST: &[(&str, &str)] = runner![
+const PYTEST: &[(&str, &str)] = runner!["pytest":
     "remuda_pytest_main.py",
     "remuda_pytest/__init__.py",
     "remuda_pytest/host.py",
@@ -28,16 +29,59 @@ const PYTEST: &[(&str, &str)] = runner![
     "remuda_pytest/worker.py",
 ];
 
-/// Writes the files beneath `folder`; returns the one to start.
+const RSPEC: &[(&str, &str)] = runner!["rspec":
+    "remuda_rspec_main.rb",
+    "remuda_rspec/capture.rb",
+    "remuda_rspec/coverage.rb",
+    "remuda_rspec/echo.rb",
+    "remuda_rspec/entry.rb",
+    "remuda_rspec/groups.rb",
+    "remuda_rspec/host.rb",
+    "remuda_rspec/kernel.rb",
+    "remuda_rspec/loader.rb",
+    "remuda_rspec/manifest.rb",
+    "remuda_rspec/messages.rb",
+    "remuda_rspec/monitor.rb",
+    "remuda_rspec/outcome.rb",
+    "remuda_rspec/records.rb",
+    "remuda_rspec/relay.rb",
+    "remuda_rspec/replay.rb",
+    "remuda_rspec/runner.rb",
+    "remuda_rspec/safety.rb",
+    "remuda_rspec/scratch.rb",
+    "remuda_rspec/slot.rb",
+    "remuda_rspec/suite.rb",
+    "remuda_rspec/upstream.rb",
+    "remuda_rspec/wire.rb",
+    "remuda_rspec/worker.rb",
+];
+
+/// The file that starts each runner.
+#[derive(Clone, Debug)]
+pub struct Mains {
+    /// pytest's.
+    pub pytest: PathBuf,
+    /// RSpec's.
+    pub rspec: PathBuf,
+}
+
+/// Writes the files of both runners beneath `folder`.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn lay_down(folder: &Path) -> io::Result<PathBuf> {
-    std::fs::create_dir_all(folder.join("remuda_pytest"))?;
-    for (name, text) in PYTEST {
-        std::fs::write(folder.join(name), text)?;
+pub fn lay_down(folder: &Path) -> io::Result<Mains> {
+    let pytest = write(&folder.join("pytest"), PYTEST)?;
+    Ok(Mains { pytest, rspec: write(&folder.join("rspec"), RSPEC)? })
+}
+
+/// Returns the first of the files.
+fn write(folder: &Path, files: &[(&str, &str)]) -> io::Result<PathBuf> {
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        std::fs::write(path, text)?;
     }
-    Ok(folder.join(PYTEST[0].0))
+    Ok(folder.join(files[0].0))
 }
 
 #[cfg(test)]
@@ -46,11 +90,13 @@ mod tests {
 
     #[test]
     fn every_file_of_the_runner_is_carried() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runners/pytest/remuda_pytest");
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let name = entry.unwrap().file_name().to_string_lossy().into_owned();
-            if name.ends_with(".py") {
-                assert!(PYTEST.iter().any(|(n, _)| n.ends_with(&format!("/{name}"))), "{name} is not in the list");
+        for (folder, suffix, list) in [("pytest/remuda_pytest", ".py", PYTEST), ("rspec/remuda_rspec", ".rb", RSPEC)] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runners").join(folder);
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+                if name.ends_with(suffix) {
+                    assert!(list.iter().any(|(n, _)| n.ends_with(&format!("/{name}"))), "{name} is not in the list");
+                }
             }
         }
     }

@@ -49,7 +49,7 @@ impl Drop for Table {
 
 impl Deadlines {
     /// A new table for `len` keepers, and the descriptor by which another process can map it.
-    pub(super) fn create(len: usize) -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn create(len: usize) -> io::Result<(Self, OwnedFd)> {
         let fd = memfd_create("remuda-deadlines", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let file = File::from(fd);
         file.set_len((len.max(1) * size_of::<AtomicU64>()) as u64)?;

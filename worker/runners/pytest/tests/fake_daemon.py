@@ -1,6 +1,7 @@
 """A small daemon for tests: drives one loader over a socketpair, hands out tests, keeps all messages.
 
-Speaks docs/runner-protocol.md from the other side with the runner's own wire.py; plans nothing.
+Speaks docs/runner-protocol.md from the other side with the runner's own wire.py; plans nothing. The tests of other
+runners use it too, with a `command` of their own.
 """
 
 import array
@@ -41,7 +42,7 @@ def receive(reader):
 class Loader:
     """The loader process and everything it has said."""
 
-    def __init__(self, folder, args, python=sys.executable, environment=None, **load):
+    def __init__(self, folder, args, python=sys.executable, environment=None, command=None, **load):
         ours, theirs = socket.socketpair()
         settings = {"args": list(args), "isolation": "slot", "slots": 2, "group_by": "test", "run": "job-1"}
         settings.update(load)
@@ -50,7 +51,7 @@ class Loader:
         env.update(REMUDA_LOAD=json.dumps(settings), REMUDA_RUNNER_FD=str(theirs.fileno()))
         self.output = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [python, MAIN], cwd=str(folder), env=env, pass_fds=[theirs.fileno()],
+            command or [python, MAIN], cwd=str(folder), env=env, pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
         )
         theirs.close()
