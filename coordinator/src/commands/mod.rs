@@ -83,6 +83,8 @@ pub fn outputs(global: &Global, outputs: &Outputs) -> Result<Layer, Error> {
         html: outputs.html.clone(),
         json: outputs.json.clone(),
         annotations: outputs.annotations,
+        status_level: outputs.status_level,
+        final_status_level: outputs.final_status_level,
         durations: outputs.durations,
         fail_on_flaky: outputs.fail_on_flaky,
         ..Flags::default()
