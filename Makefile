@@ -19,14 +19,14 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
 
 unit:
-	$(CARGO) build --workspace --bins --locked
+	$(CARGO) build --workspace --bins --examples --locked
 	target/pytest/new/bin/python -m pytest -q -p no:cacheprovider worker/runners/pytest/tests
 	target/pytest/old/bin/python -m pytest -q -p no:cacheprovider worker/runners/pytest/tests
 	target/pytest/new/bin/python -m pytest -q -p no:cacheprovider worker/runners/rspec/tests
 	$(CARGO) nextest run --workspace --locked
 
 soak: setup ## the long versions: a million property calls, large crash tests
-	$(CARGO) build --workspace --bins --locked
+	$(CARGO) build --workspace --bins --examples --locked
 	REMUDA_SOAK=1 REMUDA_SOAK_CALLS=1000000 $(CARGO) nextest run --workspace --locked --release --profile soak
 
 bench: setup ## peers side by side; writes bench/RESULTS.md

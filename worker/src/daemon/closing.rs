@@ -1,6 +1,8 @@
 //! The end of a suite on this host: runners tear down, the session ends, the host's closing report is sent; and the
 //! end of a loader that nobody asked for.
 
+use std::time::Instant;
+
 use remuda_protocol::outcome::Detail;
 use remuda_store::HostReport;
 
@@ -115,11 +117,13 @@ impl Daemon {
         match event {
             KeeperEvent::Exited(exited) => {
                 let given_back = matches!(exited.reason, Reason::Lease | Reason::Killed);
-                self.loader_ended(id, &command::judge(&exited).1, given_back);
+                self.departures.loader_ended(id, command::judge(&exited).1, given_back);
+                self.tick_departures(Instant::now());
             }
             KeeperEvent::Gone { .. } => {
                 let message = "its supervisor was killed".to_owned();
-                self.loader_ended(id, &Detail { message, ..Detail::default() }, false);
+                self.departures.loader_ended(id, Detail { message, ..Detail::default() }, false);
+                self.tick_departures(Instant::now());
             }
             _ => {}
         }
@@ -127,7 +131,7 @@ impl Daemon {
 
     /// A loader and everything beneath it ended. If the lease did it, or we did, no test is to blame; if it died by
     /// itself, the first times everything is tried again, because most of what ran is innocent.
-    fn loader_ended(&mut self, id: u64, detail: &Detail, given_back: bool) {
+    pub(super) fn on_loader_end(&mut self, id: u64, detail: &Detail, given_back: bool) {
         let Some(loader) = self.loaders.remove(&id) else { return };
         tracing::info!(job = loader.job, message = detail.message, output = ?detail.sections, "a loader ended");
         self.heart.forget_keeper(loader.keeper_index);

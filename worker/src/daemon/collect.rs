@@ -99,6 +99,7 @@ impl Daemon {
             alive: 0,
         };
         self.loaders.insert(id, loader);
+        self.departures.loader_speaks(id);
         Ok(())
     }
 
@@ -162,6 +163,10 @@ impl Daemon {
 
     pub(super) fn on_control(&mut self, id: u64, message: Option<FromRunner>) {
         match message {
+            None => {
+                self.departures.loader_said_all(id);
+                self.tick_departures(Instant::now());
+            }
             Some(FromRunner::ManifestPart { tests }) => {
                 if let Some(loader) = self.loaders.get_mut(&id) {
                     loader.tests.extend(tests);

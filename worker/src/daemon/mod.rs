@@ -3,12 +3,13 @@
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
 //! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that,
-//! `medians` learns limits, `shutdown` ends it all, `status` tells what runs.
+//! `departures` lets who ends finish speaking, `medians` learns limits, `shutdown` ends it all, `status` tells what runs.
 
 mod claims;
 mod closing;
 mod collect;
 mod commands;
+mod departures;
 mod inbox;
 mod jobs;
 mod live;
@@ -80,6 +81,7 @@ struct Daemon {
     medians: medians::Medians,
     /// Last results of claims with locks, by the generation of the runner that must end first.
     owed: HashMap<u64, owed::Owed>,
+    departures: departures::Departures,
     /// Suites that this host cannot load.
     unloadable: HashSet<(String, u32)>,
     /// How often a suite's loader died by itself.
@@ -160,6 +162,7 @@ impl Daemon {
             live,
             medians: medians::Medians::default(),
             owed: HashMap::new(),
+            departures: departures::Departures::default(),
             unloadable: HashSet::new(),
             deaths: HashMap::new(),
             closing: HashMap::new(),
@@ -212,7 +215,8 @@ impl Daemon {
     }
 
     fn next_look(&self) -> Duration {
-        let busy = self.slots.iter().any(|s| !s.queue.is_empty()) || self.outbox.waits() || self.drain.is_some();
+        let waits = self.outbox.waits() || !self.departures.is_empty() || !self.owed.is_empty();
+        let busy = self.slots.iter().any(|s| !s.queue.is_empty()) || waits || self.drain.is_some();
         if busy { TICK } else { self.outbox.until_next_look(Instant::now()) }
     }
 

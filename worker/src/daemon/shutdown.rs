@@ -133,6 +133,7 @@ impl Daemon {
         self.drain.is_some()
             && self.slots.iter().all(|s| s.queue.is_empty())
             && self.owed.is_empty()
+            && self.departures.is_empty()
             && self.outbox.is_empty()
             && self.loaders.is_empty()
             && self.reporting == 0

@@ -15,6 +15,7 @@ impl Daemon {
         self.tick_timeouts(now);
         self.tick_medians(now);
         self.tick_owed(now);
+        self.tick_departures(now);
         self.tick_drain(now);
         self.heart.say(self.running_json());
     }

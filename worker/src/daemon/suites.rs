@@ -10,6 +10,7 @@ use remuda_protocol::spec::{GroupSpec, JobSpec};
 
 use super::Daemon;
 use super::commands::place_of;
+use super::departures::RunnerEnd;
 use super::inbox::Message;
 use super::jobs::Found;
 use super::owed::Owed;
@@ -109,6 +110,7 @@ impl Daemon {
         let Some(from) = self.loaders.get_mut(&loader) else { return Ok(()) };
         let (runner, mut receiver) = process::fork(from, slot, number, generation, locks, env)?;
         self.slots[slot as usize].runner = Some(runner);
+        self.departures.runner_speaks(generation);
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
             loop {
@@ -151,6 +153,11 @@ impl Daemon {
     }
 
     pub(super) fn on_runner(&mut self, slot: u32, generation: u64, message: Option<FromRunner>) {
+        if message.is_none() {
+            self.departures.runner_said_all(generation);
+            self.tick_departures(Instant::now());
+            return;
+        }
         if let Some(FromRunner::Late { fixture, scope, detail }) = &message {
             self.note_late(fixture, scope, detail, slot, generation);
             return;
@@ -253,27 +260,31 @@ impl Daemon {
         (!parts.is_empty()).then(|| (parts.into_iter().map(|p| p.0).collect::<String>(), dropped))
     }
 
-    /// A runner ended: blames the test it died under, gives the rest to the next one.
+    /// A runner ended, and may not have been heard to its end yet.
     pub(super) fn on_runner_exit(&mut self, slot: u32, monitor: i32, status: i32, id: u64) {
         let Some(loader) = self.loaders.get_mut(&id) else { return };
         loader.alive = loader.alive.saturating_sub(1);
-        let retired = loader.retired.iter().position(|r| r.monitor == Some(monitor));
-        if let Some(at) = retired {
-            let generation = loader.retired.remove(at).generation;
-            self.pay_for(generation);
-        } else {
-            let known =
-                self.slots[slot as usize].runner.as_ref().filter(|r| r.monitor == Some(monitor)).map(|r| r.generation);
-            // a fork that failed ends without a monitor
-            let generation = known.or_else(|| self.take_pending(id, slot));
-            if let Some(generation) = generation {
-                self.pay_for(generation);
-            }
-            if generation.is_some() && self.slots[slot as usize].runner.as_ref().map(|r| r.generation) == generation {
-                let printed = self.printed(slot);
-                let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
-                self.blame(slot, killed, &ended_how(status), printed);
-            }
+        let retired = loader.retired.iter().find(|r| r.monitor == Some(monitor)).map(|r| r.generation);
+        let current =
+            self.slots[slot as usize].runner.as_ref().filter(|r| r.monitor == Some(monitor)).map(|r| r.generation);
+        // a fork that failed ends without a monitor
+        let Some(generation) = retired.or(current).or_else(|| self.take_pending(id, slot)) else {
+            return self.finish_if_quiet(id);
+        };
+        self.departures.runner_ended(generation, RunnerEnd { slot, loader: id, status });
+        self.tick_departures(Instant::now());
+    }
+
+    /// A runner has ended and said all: blames the test it died under, gives the rest to the next one.
+    pub(super) fn on_runner_end(&mut self, generation: u64, RunnerEnd { slot, loader: id, status }: RunnerEnd) {
+        if let Some(loader) = self.loaders.get_mut(&id) {
+            loader.retired.retain(|r| r.generation != generation);
+        }
+        self.pay_for(generation);
+        if self.slots[slot as usize].runner.as_ref().is_some_and(|r| r.generation == generation) {
+            let printed = self.printed(slot);
+            let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
+            self.blame(slot, killed, &ended_how(status), printed);
         }
         self.finish_if_quiet(id);
     }
