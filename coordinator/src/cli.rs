@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::limits::{Halt, Limit};
 use crate::config::values::{Slots, Span};
 
 /// The program.
@@ -122,20 +123,58 @@ pub struct Run {
 #[derive(Debug, Args)]
 #[command(
     override_usage = "remuda each [OPTIONS] CMD [::: ITEM...]",
-    after_help = "Placeholders: {} the item, {.} without extension, {/} its last part, {#} its number from 1.\n\
-                        Without `:::` the items are the lines of standard input.\n\nExample:\n  \
-                        ls *.png | remuda each -n 4 'convert {} {.}.jpg'"
+    after_help = "{} item, {.} {/} {//} {/.} parts, {1} {2} columns, {#} number, {%} slot; ::: list, :::+ linked,\n\
+                        :::: file, else standard input. Example: ls *.png | remuda each -n 4 'convert {} {.}.jpg'"
 )]
 pub struct Each {
     /// How to run.
     #[command(flatten)]
     pub flags: Flags,
-    /// Items on standard input end with NUL, not newline
+    /// How items become tasks, and what becomes of their output.
+    #[command(flatten)]
+    pub items: ItemFlags,
+    /// The command, then `:::` and the items
+    #[arg(trailing_var_arg = true, value_name = "CMD", hide = true)]
+    pub words: Vec<OsString>,
+}
+
+/// What only `each` has, with GNU parallel's names.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "As in GNU parallel")]
+pub struct ItemFlags {
+    /// Items end with NUL, not newline
     #[arg(short = '0', long)]
     pub null: bool,
-    /// The command, then `:::` and the items
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
-    pub words: Vec<OsString>,
+    /// Items are the lines of this file; - is standard input
+    #[arg(short = 'a', long = "arg-file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Split items into columns at this text
+    #[arg(short = 'C', long, value_name = "SEP")]
+    pub colsep: Option<String>,
+    /// So many items for each command
+    #[arg(short = 'N', long = "max-replace-args", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub per: Option<u16>,
+    /// Output in the order of the items
+    #[arg(short = 'k', long)]
+    pub keep_order: bool,
+    /// Each line of output behind its item and a tab
+    #[arg(long)]
+    pub tag: bool,
+    /// Write a line for each task that ended
+    #[arg(long, value_name = "FILE")]
+    pub joblog: Option<PathBuf>,
+    /// Leave out what the joblog has; --resume-failed: what succeeded
+    #[arg(long, requires = "joblog")]
+    pub resume: bool,
+    /// Leave out what has succeeded in the joblog
+    #[arg(long, requires = "joblog", conflicts_with = "resume", hide = true)]
+    pub resume_failed: bool,
+    /// Stop after failures: now|soon,fail=N|N%
+    #[arg(long, value_name = "WHEN", conflicts_with_all = ["exitfirst", "maxfail"])]
+    pub halt: Option<Halt>,
+    /// Output into files DIR/1/ITEM/stdout and stderr
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
 }
 
 /// `remuda worker`: everything after it is `remuda-worker`'s.
@@ -150,7 +189,7 @@ pub struct Worker {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Flags {
     /// Places to run at once, or auto [default: auto]
-    #[arg(short = 'n', long, value_name = "N|auto")]
+    #[arg(short = 'n', long, short_alias = 'j', alias = "jobs", value_name = "N|auto")]
     pub slots: Option<Slots>,
     /// Try a failed test again so often [default: 0]
     #[arg(long, value_name = "N")]
@@ -158,9 +197,9 @@ pub struct Flags {
     /// Forgive a test so many dead workers [default: 1]
     #[arg(long, value_name = "N")]
     pub max_losses: Option<u32>,
-    /// Kill a test after this time (90s, 5m, 1h)
+    /// Kill a test after 90s, 5m; each: or 200% of the median
     #[arg(long, value_name = "TIME")]
-    pub timeout: Option<Span>,
+    pub timeout: Option<Limit>,
     /// End the whole run after this time
     #[arg(long, value_name = "TIME")]
     pub deadline: Option<Span>,
@@ -179,6 +218,21 @@ pub struct Flags {
     /// Write every fact as a line of JSON
     #[arg(long, value_name = "FILE|-")]
     pub events: Option<PathBuf>,
+    /// Write a page to look at in a browser
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write a summary as JSON
+    #[arg(long, value_name = "FILE|-")]
+    pub json: Option<PathBuf>,
+    /// Mark failures in the host's pages
+    #[arg(long, value_enum, value_name = "github", hide_possible_values = true)]
+    pub annotations: Option<Annotations>,
+    /// Show as it happens: none|fail|retry|slow|pass|skip|all
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
+    pub status_level: Option<StatusLevel>,
+    /// Show again at the end [default: fail]
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
+    pub final_status_level: Option<StatusLevel>,
     /// Pass this variable on
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
@@ -188,10 +242,10 @@ pub struct Flags {
     /// Served before jobs of lower priority [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub priority: Option<i32>,
-    /// How long the run outlives this program [default: 5s embedded, 2m on a farm]
+    /// How long the run outlives this program [default: 5s; farm: 2m]
     #[arg(long, value_name = "TIME")]
     pub owner_grace: Option<Span>,
-    /// What happens to the run when this program is gone [default: cancel]
+    /// The run, when this program is gone [default: cancel]
     #[arg(long, value_enum, value_name = "cancel|detach", hide_possible_values = true)]
     pub on_disconnect: Option<OnDisconnect>,
     /// Give up when no worker fits for so long [default: 5m]
@@ -223,6 +277,33 @@ pub enum GroupByArg {
     Class,
     /// The tests of a file
     File,
+}
+
+/// `--annotations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Annotations {
+    /// Workflow commands of GitHub Actions
+    Github,
+}
+
+/// `--status-level` and `--final-status-level`: each shows what those before it show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum StatusLevel {
+    /// Nothing
+    None,
+    /// Failures
+    #[default]
+    Fail,
+    /// What was tried again
+    Retry,
+    /// What took long
+    Slow,
+    /// Passes
+    Pass,
+    /// What was skipped
+    Skip,
+    /// Everything
+    All,
 }
 
 /// `--on-disconnect`.
@@ -271,5 +352,9 @@ mod tests {
         let Verb::Each(each) = cli.verb else { panic!("not each") };
         assert_eq!(each.flags.slots, Some(Slots::Count(4)));
         assert_eq!(each.words, ["ls -l {}", ":::", "-a", "b"]);
+        let cli = Cli::try_parse_from(["remuda", "each", "-kn2", "ls", "-n2", ":::", "--tag"]).unwrap();
+        let Verb::Each(each) = cli.verb else { panic!("not each") };
+        assert_eq!((each.flags.slots, each.items.keep_order, each.items.tag), (Some(Slots::Count(2)), true, false));
+        assert_eq!(each.words, ["ls", "-n2", ":::", "--tag"]);
     }
 }

@@ -32,6 +32,8 @@ pub enum Exit {
     Interrupted,
     /// Stopped by SIGTERM.
     Terminated,
+    /// Nobody reads its output any more.
+    Closed,
 }
 
 impl Exit {
@@ -48,6 +50,7 @@ impl Exit {
             Self::Incomplete => 6,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::Closed => 141,
         }
     }
 }
@@ -95,6 +98,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// Whoever read the output has gone.
+    #[error("the run was ended, because nobody reads {0} any more")]
+    Closed(String),
     /// Redis cannot be used.
     #[error("cannot {0}")]
     Store(#[from] StoreError),
@@ -174,6 +180,15 @@ impl Error {
         Self::Io { what: what.into(), source }
     }
 
+    /// A report that could not be written.
+    #[must_use]
+    pub fn report(name: &str, source: std::io::Error) -> Self {
+        if source.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::Closed(name.to_owned());
+        }
+        Self::io(format!("write {name}"), source)
+    }
+
     /// The exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -183,6 +198,7 @@ impl Error {
             Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
             Self::NoWorker(_) | Self::Impatient(_) => Exit::Incomplete,
             Self::Killed(exit) => *exit,
+            Self::Closed(_) => Exit::Closed,
             Self::NoFarm | Self::NoJob { .. } | Self::ManyJobs { .. } | Self::NoTask { .. } => Exit::Usage,
             Self::Left(_) => Exit::Interrupted,
             Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } | Self::Embedded { .. } | Self::TakenOver(_) => {
@@ -205,6 +221,9 @@ impl Error {
                  name one in REMUDA_REDIS_SERVER, or use a farm with --redis URL"
                     .into(),
             ),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("make room on that disk, or name a file on another one".into())
+            }
             Self::NoFarm => Some(
                 "name one with --redis URL, REMUDA_REDIS_URL, or `redis = \"…\"` in remuda.toml; an embedded run ends with its program".into(),
             ),

@@ -4,6 +4,9 @@
 //! is one attached run, `submit` adds tasks, `follow` watches them, `report` shows them. Nothing here runs a test
 //! (the worker does) or knows a Redis key (the store does).
 
+#[macro_use]
+mod out;
+
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -14,6 +17,7 @@ pub mod farm;
 pub mod follow;
 pub mod history;
 pub mod job;
+pub mod outputs;
 pub mod overview;
 pub mod report;
 pub mod session;
@@ -68,7 +72,7 @@ fn block_on(verb: impl Future<Output = Result<Exit, Error>>) -> ExitCode {
 
 fn told(result: Result<Exit, Error>) -> ExitCode {
     let exit = result.unwrap_or_else(|error| {
-        eprintln!("{}", error.render());
+        out::complain(format_args!("{}\n", error.render()));
         error.exit()
     });
     ExitCode::from(exit.code())

@@ -2,7 +2,7 @@
 //! submission, the loop, and the order in which all of it ends. The verbs differ only in the plan they bring.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,18 +13,19 @@ use remuda_store::{ConnectOptions, History, Opened, Store};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Layer;
+use crate::config::limits::Halt;
 use crate::config::values::Slots;
 use crate::embedded::{self, Embedded};
 use crate::error::{Error, Exit};
 use crate::farm::Farm;
 use crate::follow::attached::{Options, Role, Run};
+use crate::follow::keys::Keys;
 use crate::history::{self, Shelf};
 use crate::job::again::{self, Unpassed};
 use crate::job::{Items, Plan};
-use crate::report::console::{Console, Look};
-use crate::report::durations::Durations;
-use crate::report::events::Events;
-use crate::report::junit::Junit;
+use crate::outputs;
+use crate::report::console::Console;
+use crate::report::echo::{Echo, Manner};
 use crate::report::log::{Log, LogFile};
 use crate::report::{Fact, Reporter};
 use crate::submit::Submission;
@@ -57,6 +58,10 @@ pub struct Request<'a> {
     pub live: bool,
     /// What tasks print goes to standard output and error as it is.
     pub echo: bool,
+    /// How it goes there.
+    pub manner: Manner,
+    /// When failures end it.
+    pub halt: Option<Halt>,
     /// What to say at the beginning.
     pub notes: Vec<String>,
     /// Finds variables.
@@ -68,12 +73,20 @@ pub struct Request<'a> {
 /// # Errors
 /// There was no run, or it could not be followed to its end.
 pub async fn run(request: Request<'_>) -> Result<Exit, Error> {
+    run_with(request, Vec::new()).await
+}
+
+/// Runs a plan to its end, and tells `more` reporters.
+///
+/// # Errors
+/// There was no run, or it could not be followed to its end.
+pub async fn run_with(request: Request<'_>, more: Vec<Box<dyn Reporter>>) -> Result<Exit, Error> {
     let start = Instant::now();
     let spec = Arc::new(request.plan.spec.clone());
     let state = history::state_folder(request.look);
     let (log, log_path) = open_log(&state, &spec.id)?;
     trace_into(&log);
-    let reporters = reporters(&request, &spec, &log)?;
+    let reporters = reporters(&request, &spec, &log, chrono::Local::now(), more)?;
     let (store, mut children) = connect(&request, &spec, &log).await?;
     let shelf = children.as_ref().map(|_| Shelf::new(&state));
     let result = match narrowed(request, &store, shelf.as_ref()).await {
@@ -218,6 +231,14 @@ async fn attached(
     };
     let embedded = shelf.is_some();
     let mut run = Run::new(store, spec.clone(), options, reporters, start, done.clone());
+    run.halt = request.halt;
+    for feed in request.plan.feeds.iter().filter(|f| matches!(f.items, Items::Rows(_))) {
+        run.lessons.leave_out(&spec.groups[feed.group as usize].name);
+    }
+    let reads = request.plan.feeds.iter().any(|f| matches!(&f.items, Items::Rows(rows) if rows.reads_input()));
+    if !reads && outputs::look(request.settings, 0, request.look).bar {
+        run.keys = Keys::listen();
+    }
     let redis =
         if embedded { "an embedded Redis".to_owned() } else { format!("{}, farm {}", store.address(), store.farm()) };
     let shown_slots = if embedded { u32::try_from(slots).ok() } else { Some(spec.max_slots).filter(|n| *n > 0) };
@@ -315,42 +336,22 @@ pub(crate) fn reporters(
     request: &Request<'_>,
     spec: &Arc<JobSpec>,
     log: &LogFile,
+    start: chrono::DateTime<chrono::Local>,
+    mut more: Vec<Box<dyn Reporter>>,
 ) -> Result<Vec<Box<dyn Reporter>>, Error> {
-    let now = chrono::Local::now();
-    let terminal = std::io::stderr().is_terminal();
-    let dumb = (request.look)("TERM").is_some_and(|t| t == "dumb");
-    let colour = terminal && !dumb && (request.look)("NO_COLOR").is_none_or(|v| v.is_empty());
-    let look = Look { colour, bar: terminal && !dumb, verbosity: request.verbosity };
     let mut all: Vec<Box<dyn Reporter>> = vec![Box::new(Log::new(log.clone()))];
-    if let Some(path) = &request.settings.events {
-        let out: Box<dyn std::io::Write + Send> = match path.value.to_str() {
-            Some("-") => Box::new(std::io::BufWriter::new(std::io::stdout())),
-            _ => Box::new(std::io::BufWriter::new(create(&path.value, "--events")?)),
-        };
-        all.push(Box::new(Events::new(out, now.into())));
-    }
-    if let Some(path) = &request.settings.junit {
-        let probe = path.value.with_extension(format!("{}.probe", std::process::id()));
-        create(&probe, "--junit")?;
-        let _ = std::fs::remove_file(&probe);
-        all.push(Box::new(Junit::new(path.value.clone(), spec.name.clone(), now.fixed_offset())));
-    }
-    if let Some(n) = request.settings.durations.as_ref().map(|c| c.value).filter(|n| *n > 0) {
-        all.push(Box::new(Durations::new(std::io::stderr(), n)));
-    }
+    all.extend(outputs::reports(request.settings, spec, start, request.look)?);
+    all.append(&mut more);
     // the console last: its summary is the last word
+    let look = outputs::look(request.settings, request.verbosity, request.look);
     let console = Console::new(std::io::stderr(), look, spec.clone());
-    let taken = request.settings.events.as_ref().is_some_and(|c| c.value.as_os_str() == "-");
-    all.push(Box::new(if request.echo && !taken { console.echoing(Box::new(std::io::stdout())) } else { console }));
+    let echo = request.echo && !outputs::takes_standard_output(request.settings);
+    let echo = echo.then(|| Echo::new(Box::new(std::io::stdout()), request.manner));
+    all.push(Box::new(match echo {
+        Some(echo) => console.echoing(echo),
+        None => console,
+    }));
     Ok(all)
-}
-
-fn create(path: &Path, flag: &str) -> Result<std::fs::File, Error> {
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| Error::Usage(format!("{flag}: cannot make the folder {}: {e}", folder.display())))?;
-    }
-    std::fs::File::create(path).map_err(|e| Error::Usage(format!("{flag}: cannot write {}: {e}", path.display())))
 }
 
 /// The run's log, and where it is; the oldest go.

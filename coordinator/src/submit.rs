@@ -1,8 +1,7 @@
 //! Submitting: tasks go to the store in chunks, slowest first where all are known, as they come where they are not.
-//! Workers start on the first chunk. Standard input is never held whole.
+//! Workers start on the first chunk. What is read is never held whole.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +11,8 @@ use remuda_store::{Added, Entry, History, ITEMS, Sealed, Store};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::job::{Feed, Items, adhoc};
+use crate::job::rows::Rows;
+use crate::job::{Feed, Items};
 
 /// Most bytes of names in one call.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -54,7 +54,7 @@ impl Submission {
             let (group, lane) = (feed.group, feed.lane);
             let (total, goes) = match feed.items {
                 Items::Known(items) => self.known(group, lane, &items).await?,
-                Items::Input { null } => self.input(group, lane, null).await?,
+                Items::Rows(rows) => self.stream(group, lane, rows).await?,
                 Items::Collected => (0, Goes::On),
             };
             if goes == Goes::Over || self.store.seal(&self.job, group, 0, total).await? == Sealed::Over {
@@ -87,8 +87,8 @@ impl Submission {
         Ok((number(first), Goes::On))
     }
 
-    async fn input(&self, group: u32, lane: u32, null: bool) -> Result<(u32, Goes), Error> {
-        let mut items = read_input(null);
+    async fn stream(&self, group: u32, lane: u32, rows: Rows) -> Result<(u32, Goes), Error> {
+        let mut items = read(rows);
         let (mut first, mut chunk, mut bytes) = (0, Vec::new(), 0);
         loop {
             let next = if chunk.is_empty() {
@@ -103,16 +103,8 @@ impl Submission {
                 chunk.push(item);
             }
             if !chunk.is_empty() && (ended || lull || chunk.len() == ITEMS || bytes > CHUNK_BYTES) {
-                let entry = Entry {
-                    lane,
-                    first: number(first),
-                    count: number(chunk.len()),
-                    us: -1,
-                    cost: -1,
-                    whole: false,
-                    more: false,
-                };
-                if self.add(group, first, &chunk, &[entry]).await? == Goes::Over {
+                let entries = one_by_one(lane, number(first), number(chunk.len()));
+                if self.add(group, first, &chunk, &entries).await? == Goes::Over {
                     return Ok((0, Goes::Over));
                 }
                 first += chunk.len();
@@ -140,6 +132,13 @@ impl Submission {
         self.done.fetch_add(ids.len() as u64, Ordering::Relaxed);
         Ok(goes)
     }
+}
+
+/// A run for each task, so that they are handed out in the order in which they came: of one long run a second slot
+/// would begin in the middle.
+fn one_by_one(lane: u32, first: u32, count: u32) -> Vec<Entry> {
+    let entry = |first| Entry { lane, first, count: 1, us: -1, cost: -1, whole: false, more: false };
+    (first..first + count).map(entry).collect()
 }
 
 fn number(n: usize) -> u32 {
@@ -192,27 +191,18 @@ impl Runs<'_> {
     }
 }
 
-/// Items of standard input, read in a thread of their own: a read that never returns must not hold the program's end.
+/// Items read in a thread of their own: a read that never returns must not hold the program's end.
 /// `Ok(None)` is never sent; it stands for a lull.
-fn read_input(null: bool) -> mpsc::Receiver<Result<Option<String>, Error>> {
+fn read(rows: Rows) -> mpsc::Receiver<Result<Option<String>, Error>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {
-        let end = if null { 0 } else { b'\n' };
-        let mut input = BufReader::with_capacity(1 << 16, std::io::stdin().lock());
-        for count in 1_u64.. {
-            let mut bytes = Vec::new();
-            let item = match input.read_until(end, &mut bytes) {
-                Ok(0) => return,
-                Ok(_) => {
-                    if bytes.last() == Some(&end) {
-                        bytes.pop();
-                    }
-                    adhoc::item(count, &bytes).map(Some)
-                }
-                Err(error) => Err(Error::io("read items from standard input", error)),
-            };
-            let failed = item.is_err();
-            if sender.blocking_send(item).is_err() || failed {
+        let ids = match rows.ids() {
+            Ok(ids) => ids,
+            Err(error) => return drop(sender.blocking_send(Err(error))),
+        };
+        for id in ids {
+            let failed = id.is_err();
+            if sender.blocking_send(id.map(Some)).is_err() || failed {
                 return;
             }
         }

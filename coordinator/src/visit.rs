@@ -15,6 +15,7 @@ use crate::follow::attached::{Options, Role, Run};
 use crate::history;
 use crate::job::Plan;
 use crate::report::Fact;
+use crate::report::echo::Manner;
 use crate::session::{self, Request};
 
 /// How to visit.
@@ -51,12 +52,16 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         last_failed: false,
         live,
         echo: false,
+        manner: Manner::default(),
+        halt: None,
         notes: Vec::new(),
         look: &variable,
     };
     let (log, log_path) = session::open_log(&history::state_folder(&variable), &spec.id)?;
     session::trace_into(&log);
-    let mut reporters = session::reporters(&request, &spec, &log)?;
+    let created = i64::try_from(head.created_ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
+    let created = created.map_or_else(chrono::Local::now, |at| at.with_timezone(&chrono::Local));
+    let mut reporters = session::reporters(&request, &spec, &log, created, Vec::new())?;
     if visit.quiet {
         reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
     }

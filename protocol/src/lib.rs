@@ -6,6 +6,7 @@
 pub mod event;
 pub mod graph;
 pub mod id;
+pub mod item;
 pub mod lifecycle;
 pub mod outcome;
 pub mod plan;

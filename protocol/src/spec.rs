@@ -185,6 +185,9 @@ pub struct GroupSpec {
     pub max_losses: u32,
     /// Kill an attempt after so many ms.
     pub timeout_ms: Option<u64>,
+    /// Kill an attempt after so many percent of the median of what has passed on its worker; 0 for never.
+    #[serde(default)]
+    pub timeout_percent: u32,
     /// Between TERM and KILL, ms.
     pub grace_ms: u64,
     /// Say that a test is slow after so many ms.

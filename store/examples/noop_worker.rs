@@ -69,6 +69,7 @@ fn spec(job: &str) -> JobSpec {
         retries: 0,
         max_losses: 1,
         timeout_ms: None,
+        timeout_percent: 0,
         grace_ms: 1_000,
         slow_ms: 60_000,
         env: Default::default(),

@@ -17,7 +17,8 @@ pub enum Cancelled {
 }
 
 impl Store {
-    /// Cancels a job for `reason` (`user`, `deadline`, `queue-timeout`, `failures`), or only the claim `fence` of it.
+    /// Cancels a job for `reason` (`user`, `deadline`, `queue-timeout`, `failures`; `halt`
+    /// lets what runs end by itself), or only the claim `fence` of it.
     ///
     /// # Errors
     /// The server's.

@@ -36,6 +36,21 @@ pub struct Outputs {
     /// Write every fact as a line of JSON
     #[arg(long, value_name = "FILE|-")]
     pub events: Option<PathBuf>,
+    /// Write a page to look at in a browser
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write a summary as JSON
+    #[arg(long, value_name = "FILE|-")]
+    pub json: Option<PathBuf>,
+    /// Mark failures in the host's pages
+    #[arg(long, value_enum, value_name = "github", hide_possible_values = true)]
+    pub annotations: Option<crate::cli::Annotations>,
+    /// Show as it happens: none|fail|retry|slow|pass|skip|all
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
+    pub status_level: Option<crate::cli::StatusLevel>,
+    /// Show again at the end [default: fail]
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
+    pub final_status_level: Option<crate::cli::StatusLevel>,
     /// Show the N slowest
     #[arg(long, value_name = "N")]
     pub durations: Option<usize>,

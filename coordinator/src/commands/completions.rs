@@ -13,7 +13,7 @@ use crate::error::{Error, Exit};
 pub fn completions(args: &Completions) -> Result<Exit, Error> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "remuda", &mut text);
-    std::io::Write::write_all(&mut std::io::stdout(), &text).map_err(|e| Error::io("print the completions", e))?;
+    super::print(&String::from_utf8_lossy(&text))?;
     Ok(Exit::Passed)
 }
 

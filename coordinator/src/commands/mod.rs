@@ -80,6 +80,11 @@ pub fn outputs(global: &Global, outputs: &Outputs) -> Result<Layer, Error> {
     let flags = Flags {
         junit: outputs.junit.clone(),
         events: outputs.events.clone(),
+        html: outputs.html.clone(),
+        json: outputs.json.clone(),
+        annotations: outputs.annotations,
+        status_level: outputs.status_level,
+        final_status_level: outputs.final_status_level,
         durations: outputs.durations,
         fail_on_flaky: outputs.fail_on_flaky,
         ..Flags::default()
@@ -91,6 +96,19 @@ pub fn outputs(global: &Global, outputs: &Outputs) -> Result<Layer, Error> {
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Writes to standard output; that nobody reads on is no error.
+///
+/// # Errors
+/// The stream cannot be written.
+pub fn print(text: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|e| Error::report("standard output", e)),
+    }
 }
 
 /// How much to show.
@@ -118,7 +136,7 @@ pub fn describe(plan: &crate::job::Plan, settings: &Layer) -> String {
         };
         let tasks = match plan.feeds.iter().find(|f| f.group == number).map(|f| &f.items) {
             Some(crate::job::Items::Known(items)) => format!("{} tasks", items.len()),
-            Some(_) => "tasks from standard input".to_owned(),
+            Some(_) => "tasks as their items are read".to_owned(),
             None => "tasks found when it is collected".to_owned(),
         };
         let needs: Vec<&str> = group.needs.iter().map(|&n| spec.groups[n as usize].name.as_str()).collect();
@@ -131,7 +149,7 @@ pub fn describe(plan: &crate::job::Plan, settings: &Layer) -> String {
     }
     text.push_str("settings\n");
     for (name, value, origin) in settings.list() {
-        text.push_str(&format!("  {name:<14} {value:<24} {origin}\n"));
+        text.push_str(&format!("  {name:<18} {value:<24} {origin}\n"));
     }
     text
 }

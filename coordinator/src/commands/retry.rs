@@ -11,6 +11,7 @@ use crate::error::{Error, Exit};
 use crate::farm::Farm;
 use crate::job::{Feed, Items, Plan, again, place};
 use crate::overview::Overview;
+use crate::report::echo::Manner;
 use crate::session::{self, Request};
 use crate::visit::is_over;
 
@@ -43,6 +44,8 @@ pub async fn run(global: &Global, args: &Retry) -> Result<Exit, Error> {
         last_failed: false,
         live: false,
         echo: false,
+        manner: Manner::default(),
+        halt: None,
         notes: vec![format!("what did not pass in job {}", old.head.id)],
         look: &variable,
     };

@@ -1,13 +1,15 @@
 //! `remuda run`: the groups of `remuda.toml`, or one ad-hoc command, attached.
 
 use crate::cli::{Global, Run};
+use crate::config::limits::Limit;
 use crate::config::{ConfigError, Layer};
 use crate::detect;
 use crate::error::{Error, Exit};
 use crate::job::{self, Plan, adhoc, template};
+use crate::report::echo::Manner;
 use crate::session::{self, Request};
 
-use super::{Context, describe, variable, verbosity};
+use super::{Context, describe, print, variable, verbosity};
 
 /// What was typed, made into a job.
 pub(super) struct Made {
@@ -31,6 +33,8 @@ impl Made {
             last_failed,
             live: self.live,
             echo: self.echo,
+            manner: Manner::default(),
+            halt: None,
             notes: self.notes.clone(),
             look: &variable,
         }
@@ -42,13 +46,15 @@ impl Made {
 /// # Errors
 /// Whatever keeps the run from its end.
 pub async fn run(global: &Global, args: &Run) -> Result<Exit, Error> {
+    if let Some(percent) = args.flags.timeout.and_then(Limit::percent) {
+        return Err(Error::Usage(format!("--timeout {percent}% is for `remuda each`; give a time such as 90s")));
+    }
     let context = Context::new()?;
     let Some(made) = make(global, args, &context, Layer::from_flags(global, &args.flags))? else {
         return Ok(Exit::NothingSelected);
     };
     if args.flags.dry_run {
-        print!("{}", describe(&made.plan, &made.settings));
-        return Ok(Exit::Passed);
+        return print(&describe(&made.plan, &made.settings)).map(|()| Exit::Passed);
     }
     session::run(made.request(args.last_failed)).await
 }
@@ -68,7 +74,7 @@ pub(super) fn make(global: &Global, args: &Run, context: &Context, typed: Layer)
     if let Some(group) = args.groups.first() {
         return Err(ConfigError::NoFile { folder: context.folder.clone(), group: group.clone() }.into());
     }
-    print!("{}", detect::describe(&context.folder, &detect::detect(&context.folder)));
+    print(&detect::describe(&context.folder, &detect::detect(&context.folder)))?;
     Ok(None)
 }
 

@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use super::ConfigError;
+use super::limits::Limit;
 use super::reader::{Source, Table};
 use super::values::{Slots, Span, Value, Variables};
-use crate::cli::{Flags, Global, GroupByArg, IsolationArg, OnDisconnect};
+use crate::cli::{Annotations, Flags, Global, GroupByArg, IsolationArg, OnDisconnect, StatusLevel};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +129,16 @@ settings! {
     junit: PathBuf, Some("REMUDA_JUNIT"), "none";
     /// Events file.
     events: PathBuf, Some("REMUDA_EVENTS"), "none";
+    /// Page for a browser.
+    html: PathBuf, Some("REMUDA_HTML"), "none";
+    /// Summary as JSON.
+    json: PathBuf, Some("REMUDA_JSON"), "none";
+    /// Where failures are marked.
+    annotations: Annotations, Some("REMUDA_ANNOTATIONS"), "none";
+    /// What is shown as it happens.
+    status_level: StatusLevel, Some("REMUDA_STATUS_LEVEL"), "slow; -v: all";
+    /// What is shown again at the end.
+    final_status_level: StatusLevel, Some("REMUDA_FINAL_STATUS_LEVEL"), "fail";
     /// Variables to pass on.
     env: Variables, Some("REMUDA_ENV"), "none; embedded: all";
     /// Labels a worker must have.
@@ -176,12 +187,17 @@ impl Layer {
             slots: flag(flags.slots),
             retries: flag(flags.retries),
             max_losses: flag(flags.max_losses),
-            timeout: flag(flags.timeout),
+            timeout: flag(flags.timeout.and_then(Limit::time)),
             deadline: flag(flags.deadline),
             maxfail: flag(flags.maxfail.or(flags.exitfirst.then_some(1))),
             fail_on_flaky: flag(flags.fail_on_flaky.then_some(true)),
             junit: flag(flags.junit.clone()),
             events: flag(flags.events.clone()),
+            html: flag(flags.html.clone()),
+            json: flag(flags.json.clone()),
+            annotations: flag(flags.annotations),
+            status_level: flag(flags.status_level),
+            final_status_level: flag(flags.final_status_level),
             env: flag(list(flags.env.clone()).map(Variables)),
             labels: flag(list(flags.label.clone())),
             priority: flag(flags.priority),

@@ -3,6 +3,7 @@
 
 pub mod file;
 pub mod layers;
+pub mod limits;
 pub mod reader;
 pub mod values;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use toml::de::DeValue;
 
-use crate::cli::{GroupByArg, IsolationArg, OnDisconnect};
+use crate::cli::{Annotations, GroupByArg, IsolationArg, OnDisconnect, StatusLevel};
 
 /// A kind of value.
 pub trait Value: Sized {
@@ -191,6 +191,10 @@ macro_rules! words {
         }
     )*};
 }
+words!(
+    Annotations: "\"github\"",
+    StatusLevel: "\"none\", \"fail\", \"retry\", \"slow\", \"pass\", \"skip\" or \"all\""
+);
 words!(IsolationArg: "\"slot\" or \"test\"", GroupByArg: "\"test\", \"class\" or \"file\"", OnDisconnect: "\"cancel\" or \"detach\"");
 
 impl Value for String {

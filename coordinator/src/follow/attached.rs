@@ -13,10 +13,12 @@ use remuda_protocol::spec::JobSpec;
 use remuda_store::{Message, Store, StoreError, Subscription};
 use tokio::task::JoinHandle;
 
+use super::keys::Keys;
 use super::names::Names;
 use super::signals::{Signal, Signals};
 use super::verdict::Evidence;
 use super::view::{Change, JobView};
+use crate::config::limits::Halt;
 use crate::embedded::Embedded;
 use crate::error::{Error, Exit};
 use crate::history::Lessons;
@@ -108,6 +110,11 @@ pub struct Run {
     unfit_since: Option<Instant>,
     pub(super) waiting: String,
     pub(super) first_claim: Option<Duration>,
+    /// When failures end it.
+    pub halt: Option<Halt>,
+    pub(super) halted: bool,
+    /// Keys of the terminal, if they are listened to.
+    pub keys: Option<Keys>,
 }
 
 impl Run {
@@ -148,6 +155,9 @@ impl Run {
             unfit_since: None,
             waiting: String::new(),
             first_claim: None,
+            halt: None,
+            halted: false,
+            keys: None,
         }
     }
 
@@ -157,15 +167,23 @@ impl Run {
     /// One of them cannot write.
     pub fn tell(&mut self, fact: &Fact) -> Result<(), Error> {
         let at = self.start.elapsed();
+        self.each(|reporter| reporter.fact(fact, at))
+    }
+
+    /// Does something with every reporter: one that cannot write does not keep the others from it.
+    pub(super) fn each(&mut self, mut act: impl FnMut(&mut dyn Reporter) -> std::io::Result<()>) -> Result<(), Error> {
+        let mut failed = None;
         for reporter in &mut self.reporters {
-            reporter.fact(fact, at).map_err(|e| Error::io("write a report", e))?;
+            if let Err(error) = act(reporter.as_mut()) {
+                failed.get_or_insert(Error::report(reporter.name(), error));
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Lets what was told be seen.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
-        self.reporters.iter_mut().try_for_each(|r| r.settle()).map_err(|e| Error::io("write a report", e))
+        self.each(|reporter| reporter.settle())
     }
 
     /// Leaves every report in order, without an end.
@@ -185,6 +203,7 @@ impl Run {
     ) -> Result<(), Error> {
         let mut watch = Some(watch);
         let mut signals = Signals::new().map_err(|e| Error::io("listen for signals", e))?;
+        let mut keys = self.keys.take();
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !JobState::from_word(&self.view.state).is_some_and(JobState::is_over) {
@@ -206,6 +225,7 @@ impl Run {
                     self.tick().await?;
                 }
                 signal = signals.next() => self.on_signal(signal).await?,
+                () = Keys::next(&mut keys) => self.on_signal(Signal::Status).await?,
                 error = died(children) => return Err(error),
             }
         }
@@ -246,6 +266,7 @@ impl Run {
         } else if !self.pending.is_empty() {
             self.flush().await?;
         }
+        self.look_at_halt().await?;
         if now >= self.next_look {
             self.next_look = now + Duration::from_secs(1);
             self.look_after().await?;

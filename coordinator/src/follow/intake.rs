@@ -23,7 +23,8 @@ impl Run {
         }
         if sequence.follows(self.sequence) {
             self.take(sequence, text);
-            return self.flush().await;
+            self.flush().await?;
+            return self.look_at_halt().await;
         }
         self.behind = true;
         self.catch_up().await

@@ -25,10 +25,7 @@ impl Run {
 
     pub(super) fn show(&mut self) -> Result<(), Error> {
         let progress = self.progress();
-        for reporter in &mut self.reporters {
-            reporter.progress(&progress).map_err(|e| Error::io("show progress", e))?;
-        }
-        Ok(())
+        self.each(|reporter| reporter.progress(&progress))
     }
 
     fn progress(&self) -> Progress {

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 pub enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// SIGTERM, or the terminal is gone.
+    /// SIGTERM, Ctrl-\, or the terminal is gone.
     Terminate,
     /// Say what runs.
     Status,
@@ -18,6 +18,7 @@ pub struct Signals {
     interrupt: Stream,
     terminate: Stream,
     hangup: Stream,
+    quit: Stream,
     status: [Stream; 2],
 }
 
@@ -31,6 +32,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
             status: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
@@ -42,6 +44,7 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
             _ = self.hangup.recv() => Signal::Terminate,
+            _ = self.quit.recv() => Signal::Terminate,
             _ = first.recv() => Signal::Status,
             _ = second.recv() => Signal::Status,
         }

@@ -56,7 +56,11 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
     let tests = view.total(GroupKind::Tests);
     let failed = Outcome::ALL.iter().filter(|o| o.is_failure()).map(|o| tests.count(*o)).sum::<u32>();
     if failed + evidence.late > 0 {
-        let because = if view.reason == "failures" { "stopped after the allowed number of failures" } else { "" };
+        let because = if matches!(view.reason.as_str(), "failures" | "halt") {
+            "stopped after the allowed number of failures"
+        } else {
+            ""
+        };
         return (Exit::TestsFailed, because.into());
     }
     if view.state == "incomplete" || tests.count(Outcome::Lost) > 0 {
@@ -98,6 +102,7 @@ mod tests {
         assert_eq!(with("= 0 0 P 1 5 0\nJ passed"), 0);
         assert_eq!(with("= 0 0 F 1 5 0\nJ failed"), 1);
         assert_eq!(with("= 0 0 F 1 5 0\nJ failed failures"), 1);
+        assert_eq!(with("= 0 0 F 1 5 0\nJ failed halt"), 1);
         assert_eq!(with("= 0 0 L 1 5 0\nJ incomplete"), 6);
         assert_eq!(with("J incomplete deadline"), 6);
         assert_eq!(with("J incomplete queue-timeout"), 6);

@@ -1,17 +1,18 @@
 //! Jobs without `remuda.toml`: `remuda run -- CMD` and `remuda each`.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use remuda_protocol::spec::{Adapter, GroupKind};
+use remuda_protocol::item;
+use remuda_protocol::spec::{Adapter, GroupKind, Template};
 
-use super::{Draft, Items, check_item, pytest, rspec, template};
+use super::rows::{self, From, Rows, Separator, Source};
+use super::{Draft, Items, pytest, rspec, template};
 use crate::config::file::GroupSettings;
 use crate::config::layers::{Chosen, Layer, Origin};
 use crate::config::values::CommandText;
 use crate::error::Error;
-
-/// What separates the command of `each` from its items.
-const SEPARATOR: &str = ":::";
 
 /// What a command line becomes.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,52 +107,104 @@ fn typed<T>(value: Option<T>) -> Option<Chosen<T>> {
     value.map(|value| Chosen { value, origin: Origin::Flag })
 }
 
+/// What stands before the items of `remuda each`, and how they are read.
+#[derive(Clone, Debug, Default)]
+pub struct EachInput<'a> {
+    /// The command, and the lists after it.
+    pub words: &'a [OsString],
+    /// Items end with NUL.
+    pub null: bool,
+    /// Files of items, before the lists of the command line.
+    pub files: &'a [PathBuf],
+    /// Columns are split at this.
+    pub colsep: Option<&'a str>,
+    /// Items taken at a time.
+    pub per: usize,
+    /// The tasks are numbered as their items come: not the slowest first.
+    pub ordered: bool,
+    /// Numbers that an earlier run has done.
+    pub done: Option<Arc<[u32]>>,
+}
+
 /// The job of `remuda each`.
 ///
 /// # Errors
-/// A word is not UTF-8, or an item is too long.
-pub fn each(words: &[OsString], null: bool) -> Result<Draft, Error> {
-    let at = words.iter().position(|w| w == SEPARATOR);
-    let (command, items) = match at {
-        Some(at) => (&words[..at], Some(&words[at + 1..])),
-        None => (words, None),
-    };
-    let line = utf8(command)?.join(" ");
-    if line.trim().is_empty() {
-        return Err(Error::Usage(format!(
-            "there is no command before `{SEPARATOR}`; write remuda each 'CMD {{}}' {SEPARATOR} ITEM…"
-        )));
+/// A word is not UTF-8, an item is too long, or there is nothing to run.
+pub fn each(input: EachInput<'_>) -> Result<Draft, Error> {
+    let at = input.words.iter().position(|w| list_of(w).is_some()).unwrap_or(input.words.len());
+    let line = utf8(&input.words[..at])?.join(" ");
+    let line = if line.trim().is_empty() { item::EVAL.to_owned() } else { template::with_place(&line) };
+    let mut sources: Vec<Source> = input.files.iter().map(|path| Source { from: file(path), linked: false }).collect();
+    sources.extend(lists(&input.words[at..])?);
+    if sources.is_empty() {
+        sources.push(Source { from: From::Input, linked: false });
     }
-    let template = template::template(&CommandText::Line(template::with_place(&line)));
-    let items = match items {
-        Some([]) => return Err(Error::Nothing(format!("there is no item after `{SEPARATOR}`"))),
-        Some(items) if items.iter().any(|w| w == SEPARATOR) => {
-            return Err(Error::Usage(format!("only one list of items can be given with `{SEPARATOR}`")));
-        }
-        Some(items) => Items::Known(
-            items
-                .iter()
-                .enumerate()
-                .map(|(i, w)| item(i as u64 + 1, w.as_encoded_bytes()))
-                .collect::<Result<_, _>>()?,
-        ),
-        None => Items::Input { null },
+    if sources.iter().filter(|s| s.from == From::Input).count() > 1 {
+        return Err(Error::Usage("standard input can be only one of the lists of items".into()));
+    }
+    let rows = Rows {
+        split: input.colsep.map(Separator::parse).transpose()?,
+        sources,
+        null: input.null,
+        per: input.per.max(1),
+        done: input.done,
+    };
+    if rows.per > 1 && (rows.sources.len() > 1 || rows.split.is_some()) {
+        return Err(Error::Usage("-N takes items of one list; leave out --colsep and the other lists".into()));
+    }
+    // a row's columns are words of their own, which only a shell line can hold; so is the item that is a command
+    let template = match template::template(&CommandText::Line(line.clone())) {
+        Template::Argv(_) if rows.has_columns() || line == item::EVAL => Template::Shell(line.clone()),
+        template => template,
+    };
+    let ordered = input.ordered || rows.done.is_some() || line.contains("{#}") || line.contains("{index}");
+    let items = match &rows.sources[..] {
+        [Source { from: From::Words(words), .. }] if !ordered && !rows.has_columns() => Items::Known(words.clone()),
+        _ => Items::Rows(rows),
     };
     Ok(draft("each".into(), Adapter::Command { template }, items))
 }
 
-/// The bytes of an item as a task.
-///
-/// # Errors
-/// They are not UTF-8, or too many.
-pub fn item(number: u64, bytes: &[u8]) -> Result<String, Error> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => check_item(number, text).map(|()| text.to_owned()),
-        Err(_) => {
-            let shown: String = bytes.escape_ascii().to_string().chars().take(60).collect();
-            Err(Error::Item { number, shown, problem: "is not UTF-8, and names of tasks must be; rename it".into() })
-        }
+/// Whether a word begins a list: of files or of items, linked to the one before it or not.
+fn list_of(word: &OsString) -> Option<(bool, bool)> {
+    match word.to_str()? {
+        ":::" => Some((false, false)),
+        ":::+" => Some((false, true)),
+        "::::" => Some((true, false)),
+        "::::+" => Some((true, true)),
+        _ => None,
     }
+}
+
+fn file(path: &Path) -> From {
+    if path.as_os_str() == "-" { From::Input } else { From::File(path.to_owned()) }
+}
+
+/// The lists behind the command.
+fn lists(words: &[OsString]) -> Result<Vec<Source>, Error> {
+    let mut sources: Vec<Source> = Vec::new();
+    let mut at = 0;
+    while let Some((files, linked)) = words.get(at).and_then(list_of) {
+        let name = words[at].to_string_lossy().into_owned();
+        let rest = &words[at + 1..];
+        let list = &rest[..rest.iter().position(|w| list_of(w).is_some()).unwrap_or(rest.len())];
+        if list.is_empty() {
+            return Err(Error::Nothing(format!("there is no item after `{name}`")));
+        }
+        if linked && sources.is_empty() {
+            return Err(Error::Usage(format!("`{name}` links to the list before it, and there is none; write `:::`")));
+        }
+        if files {
+            sources.extend(list.iter().map(|path| Source { from: file(Path::new(path)), linked }));
+        } else {
+            let numbered = list.iter().zip(1_u64..);
+            let items: Vec<String> =
+                numbered.map(|(w, n)| rows::text(n, w.as_encoded_bytes().to_vec())).collect::<Result<_, _>>()?;
+            sources.push(Source { from: From::Words(items), linked });
+        }
+        at += 1 + list.len();
+    }
+    Ok(sources)
 }
 
 fn utf8(words: &[OsString]) -> Result<Vec<String>, Error> {

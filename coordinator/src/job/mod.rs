@@ -6,6 +6,7 @@ pub mod again;
 pub mod files;
 pub mod place;
 pub mod pytest;
+pub mod rows;
 pub mod rspec;
 pub mod template;
 
@@ -21,6 +22,7 @@ use crate::config::layers::{Chosen, Origin};
 use crate::config::values::{CommandText, Slots};
 use crate::config::{GroupConfig, Layer, ProjectFile, What};
 use crate::error::Error;
+use rows::Rows;
 
 const DAY_MS: u64 = 86_400_000;
 const DETAIL_BUDGET: u64 = 64 << 20;
@@ -54,11 +56,8 @@ pub struct Feed {
 pub enum Items {
     /// All known.
     Known(Vec<String>),
-    /// Standard input, each ended by newline or NUL.
-    Input {
-        /// By NUL.
-        null: bool,
-    },
+    /// One after the other, as they are read.
+    Rows(Rows),
     /// A worker finds them.
     Collected,
 }
@@ -356,6 +355,7 @@ fn group_spec(
         retries: retries.unwrap_or(0),
         max_losses: pick(settings.max_losses.as_ref(), own.max_losses.as_ref()).unwrap_or(1),
         timeout_ms: pick(settings.timeout.as_ref(), own.timeout.as_ref()).map(|t| t.ms()).filter(|ms| *ms > 0),
+        timeout_percent: 0,
         grace_ms: pick(settings.grace.as_ref(), own.grace.as_ref()).map_or(GRACE_MS, |t| t.ms()),
         slow_ms: pick(settings.slow.as_ref(), own.slow.as_ref()).map_or(SLOW_MS, |t| t.ms()),
         env: variables(&own.env, false, look)?,

@@ -1,14 +1,13 @@
 //! From a command as it was written to the template in the job: words where no shell is needed, a line for `sh -c`
 //! where one is. The worker fills in the placeholders.
 //!
-//! Placeholders: `{}` and `{item}`, `{.}`, `{/}`, `{#}` (from 1), `{index}` (from 0).
+//! The placeholders are those of `remuda_protocol::item`.
 
+pub use remuda_protocol::item::quote;
+use remuda_protocol::item::{PLACEHOLDERS, has_place};
 use remuda_protocol::spec::Template;
 
 use crate::config::values::CommandText;
-
-/// Every placeholder.
-pub const PLACEHOLDERS: [&str; 6] = ["{}", "{item}", "{.}", "{/}", "{#}", "{index}"];
 
 /// What only a shell can run as a first word.
 const BUILTINS: [&str; 34] = [
@@ -30,23 +29,17 @@ pub fn template(command: &CommandText) -> Template {
 /// Words that are run as they are, even where they look like placeholders.
 #[must_use]
 pub fn literal(words: &[String]) -> Template {
-    if !words.iter().any(|word| has_placeholder(word)) {
+    if !words.iter().any(|word| has_place(word)) {
         return Template::Argv(words.to_vec());
     }
     let quoted: Vec<String> = words.iter().map(|w| quote_open_braces(w)).collect();
     Template::Shell(format!("exec {}", quoted.join(" ")))
 }
 
-/// Whether a text has a place for the item.
-#[must_use]
-pub fn has_placeholder(text: &str) -> bool {
-    PLACEHOLDERS.iter().any(|p| text.contains(p))
-}
-
 /// The line with ` {}` at its end if it has no place for the item, as GNU parallel does.
 #[must_use]
 pub fn with_place(line: &str) -> String {
-    if has_placeholder(line) { line.to_owned() } else { format!("{line} {{}}") }
+    if has_place(line) { line.to_owned() } else { format!("{line} {{}}") }
 }
 
 fn needs_shell(line: &str) -> bool {
@@ -62,13 +55,6 @@ fn needs_shell(line: &str) -> bool {
 fn quote_open_braces(word: &str) -> String {
     let parts: Vec<String> = word.split('{').map(|part| part.replace('\'', r"'\''")).collect();
     format!("'{}'", parts.join("{''"))
-}
-
-/// A word as one would type it to a shell: quoted only if need be.
-#[must_use]
-pub fn quote(word: &str) -> String {
-    let plain = !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// Words as one would type them.
@@ -116,7 +102,7 @@ mod tests {
     fn braces_of_a_plain_command_stay_braces() {
         let words = ["find", ".", "-exec", "echo", "{}", "it's {item}", ";"].map(str::to_owned);
         let Template::Shell(line) = literal(&words) else { panic!("not a shell line") };
-        assert!(!has_placeholder(&line), "{line}");
+        assert!(!has_place(&line), "{line}");
         let echoed = std::process::Command::new("sh")
             .args(["-c", &line.replace("exec 'find'", "printf '%s\\n'")])
             .output()

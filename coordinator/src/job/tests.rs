@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
+use super::adhoc::EachInput;
 use super::*;
 use crate::config::reader::Source;
 use crate::error::Exit;
@@ -122,20 +123,46 @@ fn any_other_command_is_one_task() {
 
 #[test]
 fn each_takes_its_items_from_the_line_or_from_input() {
-    let draft = adhoc::each(&words("gzip -9 ::: a -b"), false).unwrap();
+    let draft = adhoc::each(input(&words("gzip -9 ::: a -b"))).unwrap();
     assert_eq!(draft.items, Items::Known(vec!["a".into(), "-b".into()]));
     let template = Template::Argv(["gzip", "-9", "{}"].map(str::to_owned).to_vec());
     assert_eq!(draft.adapter, Adapter::Command { template });
-    assert_eq!(adhoc::each(&words("gzip"), true).unwrap().items, Items::Input { null: true });
-    assert_eq!(adhoc::each(&words("gzip :::"), false).unwrap_err().exit(), Exit::NothingSelected);
-    assert_eq!(adhoc::each(&words("::: a"), false).unwrap_err().exit(), Exit::Usage);
-    assert_eq!(adhoc::each(&words("a ::: b ::: c"), false).unwrap_err().exit(), Exit::Usage);
+    let Items::Rows(rows) = adhoc::each(EachInput { null: true, ..input(&words("gzip")) }).unwrap().items else {
+        panic!("not rows")
+    };
+    assert!(rows.null && rows.reads_input() && !rows.has_columns());
+    assert_eq!(adhoc::each(input(&words("gzip :::"))).unwrap_err().exit(), Exit::NothingSelected);
+    assert_eq!(adhoc::each(input(&words("a :::+ b"))).unwrap_err().exit(), Exit::Usage);
+    let line = words("a :::: -");
+    let twice = EachInput { files: &["-".into()], ..input(&line) };
+    assert_eq!(adhoc::each(twice).unwrap_err().exit(), Exit::Usage);
+}
+
+fn input(words: &[OsString]) -> EachInput<'_> {
+    EachInput { words, ..EachInput::default() }
+}
+
+#[test]
+fn several_lists_need_a_shell_for_their_columns_and_keep_their_order() {
+    let draft = adhoc::each(input(&words("cc {1} ::: a b :::+ x y ::: 1 2"))).unwrap();
+    assert_eq!(draft.adapter, Adapter::Command { template: Template::Shell("cc {1}".into()) });
+    let Items::Rows(rows) = draft.items else { panic!("not rows") };
+    assert_eq!(rows.sources.iter().map(|s| s.linked).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(rows.ids().unwrap().count(), 4);
+    let numbered = adhoc::each(input(&words("echo {#} ::: a b"))).unwrap();
+    assert!(matches!(numbered.items, Items::Rows(_)), "a number means the place in the list");
+}
+
+#[test]
+fn without_a_command_the_items_are_the_commands() {
+    let draft = adhoc::each(input(&words("::: true"))).unwrap();
+    assert_eq!(draft.adapter, Adapter::Command { template: Template::Shell("eval {}".into()) });
 }
 
 #[test]
 fn names_that_are_not_utf8_are_refused_and_shown() {
     let bad = OsString::from_vec(b"caf\xe9".to_vec());
-    let error = adhoc::each(&[OsString::from("x"), OsString::from(":::"), bad.clone()], false).unwrap_err();
+    let error = adhoc::each(input(&[OsString::from("x"), OsString::from(":::"), bad.clone()])).unwrap_err();
     assert_eq!(error.to_string(), r"item 1 (caf\xe9) is not UTF-8, and names of tasks must be; rename it");
     assert_eq!(error.exit().code(), 2);
     let error = adhoc::command(&[OsString::from("ls"), bad], &[]).unwrap_err();
@@ -144,7 +171,7 @@ fn names_that_are_not_utf8_are_refused_and_shown() {
 
 #[test]
 fn a_name_of_a_megabyte_is_refused_without_printing_it() {
-    let error = adhoc::item(3, &[b'x'; 1 << 20]).unwrap_err();
+    let error = rows::text(3, vec![b'x'; 1 << 20]).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("item 3 ({}…) has 1048576 bytes; a task's name may have at most 65536", "x".repeat(40))

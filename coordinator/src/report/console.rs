@@ -5,22 +5,26 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{GroupKind, JobSpec};
 use remuda_store::HostReport;
 
 use super::bar::Bar;
+use super::echo::Echo;
+use super::finale::{self, Finale};
+use super::left::output;
+use super::ordered::Pieces;
 use super::summary::Summary;
-use super::text::{Colour, Style, count, indent, length, name, status_word, took};
+use super::text::{Colour, Style, ascii, count, indent, length, name, status_word, took};
+use super::workers::Workers;
 use super::{Attempt, Fact, Progress, Reporter, rerun};
+use crate::cli::StatusLevel;
 
-/// Failures that are repeated at the end; a log has the others.
-const REPEATED: usize = 200;
 /// How often the counter is printed where there is no terminal.
 const COUNTER_EVERY: Duration = Duration::from_secs(15);
 
 /// How it should look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Look {
     /// With colours.
     pub colour: bool,
@@ -28,19 +32,34 @@ pub struct Look {
     pub bar: bool,
     /// 0: failures; 1: passes too; 2: with their output.
     pub verbosity: u8,
+    /// What is shown as it happens, if not what the verbosity says.
+    pub shown: Option<StatusLevel>,
+    /// What is shown again at the end, if not failures.
+    pub again: Option<StatusLevel>,
+    /// Only ASCII signs of our own: the locale has no others.
+    pub ascii: bool,
+    /// Columns of the terminal, asked each time.
+    pub columns: Option<fn() -> Option<usize>>,
+}
+
+impl Look {
+    fn shows(&self, level: StatusLevel) -> bool {
+        level <= self.shown.unwrap_or(if self.verbosity > 0 { StatusLevel::All } else { StatusLevel::Slow })
+    }
 }
 
 /// A console.
 pub struct Console<W: Write + Send> {
     out: W,
-    echo: Option<Box<dyn Write + Send>>,
+    echo: Option<Echo>,
     look: Look,
     style: Style,
     spec: Arc<JobSpec>,
     many_groups: bool,
     bar: Bar,
-    failures: Vec<String>,
-    not_repeated: usize,
+    echo_failed: bool,
+    finale: Finale,
+    workers: Workers,
     counter_at: Duration,
     phase: &'static str,
 }
@@ -58,34 +77,40 @@ impl<W: Write + Send> Console<W> {
             spec,
             many_groups,
             bar: Bar::default(),
-            failures: Vec::new(),
-            not_repeated: 0,
+            echo_failed: false,
+            finale: Finale::new(look.again.unwrap_or(StatusLevel::Fail)),
+            workers: Workers::default(),
             counter_at: COUNTER_EVERY,
             phase: "",
         }
     }
 
-    /// What tasks print goes on as they printed it: standard output to `echo`, errors to the console.
+    /// What tasks print goes on: standard output by `echo`, errors to the console.
     #[must_use]
-    pub fn echoing(mut self, echo: Box<dyn Write + Send>) -> Self {
+    pub fn echoing(mut self, echo: Echo) -> Self {
         self.echo = Some(echo);
         self
     }
 
     /// A task's output once it has ended; `false` if output is not echoed.
     fn echoed(&mut self, attempt: &Attempt) -> io::Result<bool> {
-        let Some(mut echo) = self.echo.take() else { return Ok(false) };
-        for (title, body) in &attempt.detail.sections {
-            if title == "stderr" {
-                self.say(body)?;
-            } else {
-                self.say("")?; // the bar must not stand where the output goes
-                echo.write_all(body.as_bytes())?;
-                echo.flush()?;
+        let Some(ready) = self.echo.as_mut().map(|echo| echo.take(attempt)) else { return Ok(false) };
+        self.pass_on(ready?).map(|()| true)
+    }
+
+    fn pass_on(&mut self, ready: Vec<Pieces>) -> io::Result<()> {
+        for (error, body) in ready.into_iter().flatten() {
+            if error {
+                self.say(&body)?;
+            } else if let Some(mut echo) = self.echo.take() {
+                self.say("")?; // the bar must not stand there
+                let written = echo.write(&body);
+                self.echo = Some(echo);
+                self.echo_failed |= written.is_err();
+                written?;
             }
         }
-        self.echo = Some(echo);
-        Ok(true)
+        Ok(())
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
@@ -96,9 +121,14 @@ impl<W: Write + Send> Console<W> {
         self.out.flush()
     }
 
+    /// What is not a test's own text.
+    fn say_own(&mut self, text: &str) -> io::Result<()> {
+        if self.look.ascii { self.say(&ascii(text)) } else { self.say(text) }
+    }
+
     fn line(&mut self, word: &str, colour: Colour, rest: &str) -> io::Result<()> {
         let text = format!("{} {rest}\n", self.style.status(word, colour));
-        self.say(&text)
+        self.say_own(&text)
     }
 
     fn title(&self, group: &str, id: &str) -> String {
@@ -110,35 +140,35 @@ impl<W: Write + Send> Console<W> {
         if attempt.kind == GroupKind::Collect {
             return if attempt.outcome.is_failure() { self.collection_failed(attempt) } else { Ok(()) };
         }
+        let echoed = self.echoed(attempt)?;
         if attempt.fence == 0 {
             return Ok(()); // never ran: the summary counts it, and its group's line says why
         }
-        let echoed = self.echoed(attempt)?;
         let (word, colour) = status_word(attempt.outcome);
-        let title = format!("{} {}", took(attempt.us), self.title(&attempt.group, &attempt.id));
-        match attempt.outcome {
-            Outcome::Passed if attempt.is_flaky() => {
-                let word = format!("FLAKY {}/{}", attempt.number, attempt.of.max(attempt.number));
-                self.line(&word, Colour::Yellow, &title)?;
-            }
-            Outcome::Passed if self.look.verbosity == 0 => return Ok(()),
-            Outcome::Skipped | Outcome::Cancelled if self.look.verbosity == 0 => return Ok(()),
-            Outcome::Skipped => {
-                let why = attempt.why();
-                let title = if why.is_empty() { title } else { format!("{title} ({})", name(&why)) };
-                self.line(word, colour, &title)?;
-            }
-            Outcome::Passed | Outcome::Cancelled => self.line(word, colour, &title)?,
-            _ => {
-                self.line(word, colour, &title)?;
-                self.remember(attempt, word, &title);
-                return self.say(&output(attempt, echoed));
-            }
+        let flaky = format!("FLAKY {}/{}", attempt.number, attempt.of.max(attempt.number));
+        let (word, colour) = if attempt.is_flaky() { (flaky.as_str(), Colour::Yellow) } else { (word, colour) };
+        let mut title = format!("{} {}", took(attempt.us), self.title(&attempt.group, &attempt.id));
+        let why = if attempt.outcome == Outcome::Skipped { attempt.why() } else { String::new() };
+        if !why.is_empty() {
+            title.push_str(&format!(" ({})", name(&why)));
+        }
+        let slow_ms = self.spec.groups.get(attempt.task.0 as usize).map_or(0, |g| g.slow_ms);
+        let level = finale::level(attempt, slow_ms);
+        self.remember(attempt, level, word, colour, &title);
+        if !self.look.shows(level) {
+            return Ok(());
+        }
+        self.line(word, colour, &title)?;
+        if level == StatusLevel::Fail {
+            return self.say(&output(attempt, echoed));
         }
         if self.look.verbosity >= 2 && !echoed { self.say(&output(attempt, false)) } else { Ok(()) }
     }
 
     fn tried(&mut self, attempt: &Attempt) -> io::Result<()> {
+        if !self.look.shows(StatusLevel::Retry) {
+            return Ok(());
+        }
         let (word, _) = status_word(attempt.outcome);
         let title = format!(
             "{} {} (attempt {}: {word})",
@@ -161,21 +191,23 @@ impl<W: Write + Send> Console<W> {
         self.say(&text)
     }
 
-    fn remember(&mut self, attempt: &Attempt, word: &str, title: &str) {
-        if self.failures.len() >= REPEATED {
-            self.not_repeated += 1;
-            return;
-        }
-        let mut text = format!("{} {title}\n", self.style.status(word, Colour::Red));
-        let pad = " ".repeat(13);
-        let why = attempt.why();
-        if !why.is_empty() {
-            text.push_str(&format!("{pad}{}\n", name(&why)));
-        }
-        if let Some(line) = rerun::line(&self.spec, attempt.task.0, attempt.task.1, &attempt.id) {
-            text.push_str(&format!("{pad}{}\n", self.style.paint(Colour::Dim, &name(&line))));
-        }
-        self.failures.push(text);
+    fn remember(&mut self, attempt: &Attempt, level: StatusLevel, word: &str, colour: Colour, title: &str) {
+        let (spec, style) = (&self.spec, self.style);
+        self.finale.keep(level, || {
+            let mut text = format!("{} {title}\n", style.status(word, colour));
+            let pad = " ".repeat(13);
+            if level != StatusLevel::Fail {
+                return text;
+            }
+            let why = attempt.why();
+            if !why.is_empty() {
+                text.push_str(&format!("{pad}{}\n", name(&why)));
+            }
+            if let Some(line) = rerun::line(spec, attempt.task.0, attempt.task.1, &attempt.id) {
+                text.push_str(&format!("{pad}{}\n", style.paint(Colour::Dim, &name(&line))));
+            }
+            text
+        });
     }
 
     fn group(&mut self, group: &str, kind: GroupKind, state: &str, reason: &str, tasks: u32) -> io::Result<()> {
@@ -223,13 +255,10 @@ impl<W: Write + Send> Console<W> {
                 &format!("teardown of {fixture} failed after its last test had been reported"),
             )?;
             self.say(&indent(text))?;
-            if self.failures.len() < REPEATED {
-                self.failures.push(format!(
-                    "{} teardown of {fixture} on {}\n",
-                    self.style.status("ERROR", Colour::Red),
-                    report.host
-                ));
-            }
+            let style = self.style;
+            self.finale.keep(StatusLevel::Fail, || {
+                format!("{} teardown of {fixture} on {}\n", style.status("ERROR", Colour::Red), report.host)
+            });
         }
         if report.summary.trim().is_empty() {
             Ok(())
@@ -239,23 +268,26 @@ impl<W: Write + Send> Console<W> {
     }
 
     fn finished(&mut self, summary: &Summary) -> io::Result<()> {
-        let rule = self.style.paint(Colour::Dim, "────────────");
-        let mut text = format!("{rule}\n");
+        if let Some(echo) = &mut self.echo {
+            let rest = echo.rest()?;
+            self.pass_on(rest)?;
+        }
+        let several = self.workers.parts().len() > 1;
+        let mut text = String::new();
+        if several || (self.look.verbosity > 0 && !self.workers.parts().is_empty()) {
+            text.push_str(&self.workers.table(summary.wall, summary.noun));
+        }
+        text.push_str(&format!("{}\n", self.style.paint(Colour::Dim, "────────────")));
         let colour = if summary.is_good() { Colour::Green } else { Colour::Red };
         text.push_str(&format!("{} {} {}\n", self.style.status("Summary", colour), summary.took(), summary.sentence()));
-        for failure in std::mem::take(&mut self.failures) {
-            text.push_str(&failure);
-        }
-        if self.not_repeated > 0 {
-            text.push_str(&format!("{:>12} and {} more\n", "…", self.not_repeated));
-        }
+        text.push_str(&self.finale.text());
         if !summary.because.is_empty() {
             text.push_str(&format!("{} {}\n", self.style.status("Ended", Colour::Yellow), summary.because));
         }
         if !summary.log.is_empty() {
             text.push_str(&format!("{} {}\n", self.style.status("Log", Colour::Dim), summary.log));
         }
-        self.say(&text)
+        self.say_own(&text)
     }
 
     fn counter(&mut self, now: &Progress) -> io::Result<()> {
@@ -287,32 +319,9 @@ pub fn counter_text(now: &Progress) -> String {
     text
 }
 
-/// What an attempt left behind, indented; without what it printed if that was `echoed`.
-fn output(attempt: &Attempt, echoed: bool) -> String {
-    let detail: &Detail = &attempt.detail;
-    let mut text = String::new();
-    let long = if detail.text.trim().is_empty() { &detail.message } else { &detail.text };
-    text.push_str(&indent(long));
-    if long.trim().is_empty() && attempt.outcome != Outcome::Passed {
-        text.push_str(&indent(&attempt.why()));
-    }
-    for (name, outcome, why) in &detail.subtests {
-        text.push_str(&indent(&format!("subtest {name}: {outcome} {why}")));
-    }
-    for (title, body) in detail.sections.iter().filter(|s| !echoed && !s.1.trim().is_empty()) {
-        text.push_str(&format!("  {title} ---\n{}", indent(body)));
-    }
-    if detail.dropped_bytes > 0 {
-        text.push_str(&format!("    … {} bytes of output were not kept\n", detail.dropped_bytes));
-    }
-    if attempt.dropped {
-        text.push_str("    … its output was not kept: the job's budget for output is used up\n");
-    }
-    text
-}
-
 impl<W: Write + Send> Reporter for Console<W> {
-    fn fact(&mut self, fact: &Fact, _at: Duration) -> io::Result<()> {
+    fn fact(&mut self, fact: &Fact, at: Duration) -> io::Result<()> {
+        self.workers.fact(fact, at);
         match fact {
             Fact::Began { job, name: title, redis, slots } => {
                 let slots = slots.map(|n| format!("{} on ", count(n.into(), "slot"))).unwrap_or_default();
@@ -325,6 +334,7 @@ impl<W: Write + Send> Reporter for Console<W> {
             Fact::Tried(attempt) => self.tried(attempt),
             Fact::Ended(attempt) => self.ended(attempt),
             Fact::Group { group, kind, state, reason, tasks } => self.group(group, *kind, state, reason, *tasks),
+            Fact::Slow { .. } if !self.look.shows(StatusLevel::Slow) => Ok(()),
             Fact::Slow { group, id, age } => {
                 let title = format!("[>{:>7}] {}", length(*age), self.title(group, id));
                 self.line("SLOW", Colour::Yellow, &title)
@@ -348,7 +358,8 @@ impl<W: Write + Send> Reporter for Console<W> {
 
     fn progress(&mut self, now: &Progress) -> io::Result<()> {
         if self.look.bar {
-            let text = self.bar.draw(now, self.style);
+            let text = self.bar.draw(now, self.style, self.look.columns.and_then(|ask| ask()));
+            let text = if self.look.ascii { ascii(&text) } else { text };
             self.out.write_all(text.as_bytes())?;
             return self.out.flush();
         }
@@ -357,6 +368,10 @@ impl<W: Write + Send> Reporter for Console<W> {
         }
         self.phase = now.phase;
         self.counter(now)
+    }
+
+    fn name(&self) -> &'static str {
+        if self.echo_failed { "standard output" } else { "the console" }
     }
 }
 

@@ -1,22 +1,9 @@
 //! The console, word for word.
 
 use super::*;
-use crate::cli::{Flags, Global};
-use crate::config::Layer;
-use crate::job::{self, Head, adhoc};
-use crate::report::testing::{attempt, failed};
-use remuda_protocol::spec::Tree;
-use std::collections::BTreeMap;
-
-fn spec(line: &str) -> Arc<JobSpec> {
-    let words: Vec<_> = line.split_whitespace().map(std::ffi::OsString::from).collect();
-    let draft = adhoc::command(&words, &[]).unwrap().draft;
-    let tree = Tree { path: "/src".into(), host: "h".into(), mark: "1:2".into() };
-    let head =
-        Head { id: "j".into(), name: "n".into(), submitter: "me".into(), project: "p".into(), tree, embedded: true };
-    let settings = Layer::from_flags(&Global::default(), &Flags::default());
-    Arc::new(job::build(head, vec![draft], &settings, &BTreeMap::new(), &|_| None).unwrap().spec)
-}
+use crate::report::Place;
+use crate::report::echo::Manner;
+use crate::report::testing::{Shared, attempt, failed, spec};
 
 fn show(look: Look, facts: Vec<Fact>) -> String {
     let mut out = Vec::new();
@@ -148,25 +135,64 @@ fn without_a_terminal_a_counter_comes_now_and_then() {
 
 #[test]
 fn output_of_tasks_goes_on_as_it_was_printed() {
-    #[derive(Clone, Default)]
-    struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let (mut err, out) = (Vec::new(), Shared::default());
-    let mut console = Console::new(&mut err, Look::default(), spec("make")).echoing(Box::new(out.clone()));
+    let mut console = Console::new(&mut err, Look::default(), spec("make"))
+        .echoing(Echo::new(Box::new(out.clone()), Manner::default()));
     let mut passed = attempt("a", Outcome::Passed);
     passed.detail.sections = vec![("stdout".into(), "one\n".into()), ("stderr".into(), "two\n".into())];
     console.fact(&Fact::Ended(passed), Duration::ZERO).unwrap();
     console.fact(&Fact::Ended(failed("b")), Duration::ZERO).unwrap();
     drop(console);
-    assert_eq!(String::from_utf8(out.0.lock().unwrap().clone()).unwrap(), "one\nhello\n");
+    assert_eq!(out.text(), "one\nhello\n");
     let err = String::from_utf8(err).unwrap();
     assert!(err.starts_with("two\n        FAIL ") && !err.contains("hello"), "{err}");
+}
+
+#[test]
+fn levels_say_what_is_shown_and_what_is_shown_again() {
+    let flaky = Attempt { number: 2, earlier: vec![Outcome::Failed], ..attempt("flaky", Outcome::Passed) };
+    let slow = Attempt { us: 61_000_000, ..attempt("slow", Outcome::Passed) };
+    let results =
+        [on_pytest(failed("bad")), flaky, slow, attempt("fine", Outcome::Passed), attempt("out", Outcome::Skipped)];
+    let shown = |shown, again| {
+        let mut facts: Vec<Fact> = results.iter().cloned().map(Fact::Ended).collect();
+        facts.push(Fact::Finished(Summary::default()));
+        let text = show(Look { shown: Some(shown), again: Some(again), ..Look::default() }, facts);
+        let (first, last) = text.split_once("────").unwrap();
+        let words = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|l| l.contains("s] "));
+            lines.map(|l| l.split_whitespace().next_back().unwrap_or_default().to_owned()).collect()
+        };
+        (words(first), words(last))
+    };
+    use StatusLevel::{All, Fail, None, Pass, Retry, Skip, Slow};
+    let none: &[&str] = &[];
+    assert_eq!(shown(None, None), (vec![], vec![]));
+    assert_eq!(shown(Fail, Retry).0, ["bad"]);
+    assert_eq!(shown(Slow, Fail).0, ["bad", "flaky", "slow"]);
+    assert_eq!(
+        shown(Pass, Retry),
+        (["bad", "flaky", "slow", "fine"].map(str::to_owned).to_vec(), vec!["flaky".into(), "bad".into()])
+    );
+    assert_eq!(shown(All, None).1, none);
+    assert_eq!(shown(None, Skip).1, ["out", "fine", "slow", "flaky", "bad"]);
+}
+
+#[test]
+fn several_workers_have_a_table_and_one_only_when_asked() {
+    let on = |worker: &str| {
+        let place = Place { worker: worker.into(), host: format!("host-{worker}"), slot: "0".into(), number: 0 };
+        Fact::Ended(Attempt { place: Some(place), ..attempt("t", Outcome::Passed) })
+    };
+    let end = || Fact::Finished(Summary { noun: "test", wall: Duration::from_secs(1), ..Summary::default() });
+    assert!(!show(Look::default(), vec![on("a"), end()]).contains("host-a"));
+    assert!(show(Look { verbosity: 1, ..Look::default() }, vec![on("a"), end()]).contains("host-a"));
+    let two = show(Look::default(), vec![on("a"), on("b"), end()]);
+    assert!(two.contains("Workers  tests") && two.contains("host-b"), "{two}");
+}
+
+#[test]
+fn a_locale_without_our_signs_gets_others() {
+    let text = show(Look { ascii: true, ..Look::default() }, vec![Fact::Finished(Summary::default())]);
+    assert!(text.starts_with("------------\n") && text.is_ascii(), "{text}");
 }

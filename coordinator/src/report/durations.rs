@@ -51,6 +51,10 @@ impl<W: Write + Send> Reporter for Durations<W> {
         }
         Ok(())
     }
+
+    fn name(&self) -> &'static str {
+        "the slowest"
+    }
 }
 
 #[cfg(test)]

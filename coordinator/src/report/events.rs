@@ -36,6 +36,10 @@ impl<W: Write + Send> Reporter for Events<W> {
     fn settle(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+
+    fn name(&self) -> &'static str {
+        "the events"
+    }
 }
 
 fn object(fact: &Fact) -> Option<Map<String, Value>> {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use remuda_protocol::item::Item;
 use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::GroupKind;
 
-use super::{Attempt, Fact, Reporter};
+use super::{Attempt, Fact, Reporter, whole};
 use crate::follow::view::TaskKey;
 
 /// The report being made.
@@ -61,13 +62,7 @@ impl Junit {
 
     fn write(&self, wall: Duration) -> io::Result<()> {
         let text = self.render(wall).map_err(io::Error::other)?;
-        if let Some(folder) = self.path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)?;
-        }
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(format!(".{}.tmp", std::process::id()));
-        std::fs::write(&beside, text)?;
-        std::fs::rename(&beside, &self.path)
+        whole::write(&self.path, text.as_bytes())
     }
 }
 
@@ -120,7 +115,8 @@ fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
         }
         status.add_reruns(known);
     }
-    let (class, name) = split_id(&attempt.id);
+    let id = Item::new(&attempt.id, 0).shown();
+    let (class, name) = split_id(&id);
     let mut case = TestCase::new(name, status);
     case.set_classname(if class.is_empty() { attempt.group.to_string() } else { class }).set_time(time(attempt));
     if let Some((file, _)) = attempt.id.split_once("::") {
@@ -193,6 +189,10 @@ impl Reporter for Junit {
             _ => {}
         }
         Ok(())
+    }
+
+    fn name(&self) -> &'static str {
+        "the JUnit file"
     }
 }
 

@@ -128,6 +128,10 @@ impl Reporter for Log {
     fn leave(&mut self) {
         let _ = self.settle();
     }
+
+    fn name(&self) -> &'static str {
+        "the log of the run"
+    }
 }
 
 #[cfg(test)]

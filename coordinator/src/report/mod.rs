@@ -4,13 +4,24 @@
 pub mod bar;
 pub mod console;
 pub mod durations;
+pub mod echo;
 pub mod events;
+pub mod finale;
+pub mod github;
+pub mod html;
+pub mod joblog;
+pub mod json;
 pub mod junit;
+pub mod left;
 pub mod log;
+pub mod ordered;
 pub mod quiet;
 pub mod rerun;
+pub mod results;
 pub mod summary;
 pub mod text;
+pub mod whole;
+pub mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,6 +234,11 @@ pub trait Reporter: Send {
     /// The run cannot be followed any more: leave what is shown in order.
     fn leave(&mut self) {}
 
+    /// What it writes, for the error when it cannot.
+    fn name(&self) -> &'static str {
+        "a report"
+    }
+
     /// Shows how far the run is; most do not.
     ///
     /// # Errors
@@ -257,9 +273,56 @@ pub struct Progress {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! Attempts for tests of reporters.
+    //! Attempts, a spec and a writer for tests of reporters.
 
     use super::*;
+    use crate::cli::{Flags, Global};
+    use crate::config::Layer;
+    use crate::job::{self, Head, adhoc};
+    use remuda_protocol::spec::{JobSpec, Tree};
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::sync::Mutex;
+
+    fn spec_of(draft: job::Draft) -> Arc<JobSpec> {
+        let tree = Tree { path: "/src".into(), host: "h".into(), mark: "1:2".into() };
+        let id = "0123456789ab".into();
+        let head = Head { id, name: "n".into(), submitter: "me".into(), project: "p".into(), tree, embedded: true };
+        let settings = Layer::from_flags(&Global::default(), &Flags::default());
+        Arc::new(job::build(head, vec![draft], &settings, &BTreeMap::new(), &|_| None).unwrap().spec)
+    }
+
+    /// The job of `remuda run -- LINE`.
+    pub(crate) fn spec(line: &str) -> Arc<JobSpec> {
+        let words: Vec<_> = line.split_whitespace().map(std::ffi::OsString::from).collect();
+        spec_of(adhoc::command(&words, &[]).unwrap().draft)
+    }
+
+    /// The job of `remuda each LINE`.
+    pub(crate) fn spec_of_each(line: &str) -> Arc<JobSpec> {
+        let words = [std::ffi::OsString::from(line)];
+        spec_of(adhoc::each(adhoc::EachInput { words: &words, ..Default::default() }).unwrap())
+    }
+
+    /// A writer whose text can be looked at.
+    #[derive(Clone, Default)]
+    pub(crate) struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Shared {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     pub(crate) fn attempt(id: &str, outcome: Outcome) -> Attempt {
         Attempt {

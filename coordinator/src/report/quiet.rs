@@ -28,6 +28,10 @@ impl Reporter for Quiet {
         self.0.leave();
     }
 
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
     fn progress(&mut self, _now: &Progress) -> std::io::Result<()> {
         Ok(())
     }

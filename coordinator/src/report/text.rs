@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use remuda_protocol::item::{COLUMN, Item, NUMBER};
 use remuda_protocol::outcome::Outcome;
 
 /// Most characters of a name that are shown.
@@ -90,12 +91,14 @@ pub fn length(time: Duration) -> String {
     }
 }
 
-/// A name on one line, without control characters, of a length that can be read.
+/// A name on one line, without control characters, of a length that can be read; of a row its columns.
 #[must_use]
 pub fn name(id: &str) -> String {
     if id.is_empty() {
         return "''".to_owned();
     }
+    let row = if id.contains([COLUMN, NUMBER]) { Item::new(id, 0).shown() } else { String::new() };
+    let id = if row.is_empty() { id } else { &row };
     let mut text = String::new();
     for (i, c) in id.chars().enumerate() {
         if i == SHOWN {
@@ -105,6 +108,41 @@ pub fn name(id: &str) -> String {
         if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
     }
     text
+}
+
+/// The text with our own signs replaced by ASCII, for a terminal that cannot show them; names stay as they are.
+#[must_use]
+pub fn ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '█' => out.push('#'),
+            '░' => out.push('.'),
+            '─' => out.push('-'),
+            '…' => out.push_str("..."),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The end of a text, in so many columns.
+#[must_use]
+pub fn last_columns(text: &str, columns: usize) -> String {
+    let len = text.chars().count();
+    if len <= columns {
+        return text.to_owned();
+    }
+    "…".chars().chain(text.chars().skip(len + 1 - columns.max(1))).collect()
+}
+
+/// The beginning of a text, in so many columns.
+#[must_use]
+pub fn first_columns(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// `1 test`, `2 tests`.
@@ -143,6 +181,14 @@ mod tests {
         assert_eq!(name("a\x1b[2J\nb"), "a\\u{1b}[2J\\nb");
         assert!(name(&"ä".repeat(50_000)).ends_with("… (100000 bytes)"));
         assert_eq!(name(""), "''");
+        assert_eq!(name("7\u{1e}a\u{1f}b\n\u{1f}"), "a b\\n");
+    }
+
+    #[test]
+    fn texts_are_cut_to_columns_at_either_end() {
+        assert_eq!((last_columns("abcdef", 4), first_columns("abcdef", 4)), ("…def".into(), "abc…".into()));
+        assert_eq!((last_columns("abc", 3), first_columns("äöü", 3)), ("abc".into(), "äöü".into()));
+        assert_eq!(ascii("█░ ─…ä"), "#. -...ä");
     }
 
     #[test]

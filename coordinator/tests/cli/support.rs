@@ -177,7 +177,7 @@ pub(crate) fn of<'a>(facts: &'a [Value], event: &str) -> Vec<&'a Value> {
 /// A Redis on TCP, killed at the end.
 pub(crate) struct Farm {
     child: Child,
-    worker: Option<Child>,
+    workers: Vec<Child>,
     pub(crate) port: u16,
     url: String,
     _dir: tempfile::TempDir,
@@ -196,7 +196,7 @@ impl Farm {
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             std::thread::yield_now();
         }
-        Self { child, worker: None, port, url: format!("redis://127.0.0.1:{port}"), _dir: dir }
+        Self { child, workers: Vec::new(), port, url: format!("redis://127.0.0.1:{port}"), _dir: dir }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -207,28 +207,27 @@ impl Farm {
         &self.url
     }
 
-    /// Starts a worker on it, which ends with it.
+    /// Starts a worker on it, or one more, which ends with it.
     pub(crate) fn with_worker(mut self, ranch: &Ranch, args: &[&str]) -> Self {
         let mut all = vec!["worker", "--redis"];
         let url = self.url();
         all.push(&url);
         all.extend(args);
         let state = tempfile::tempdir_in(ranch.work()).unwrap().keep();
-        self.worker =
-            Some(ranch.command(&all).env("REMUDA_WORKER_STATE", state).stderr(Stdio::null()).spawn().unwrap());
+        self.workers.push(ranch.command(&all).env("REMUDA_WORKER_STATE", state).stderr(Stdio::null()).spawn().unwrap());
         self
     }
 
     /// Kills its worker as a power cut does.
     pub(crate) fn kill_worker(&self) {
-        let pid = self.worker.as_ref().expect("the farm was given a worker").id();
+        let pid = self.workers.first().expect("the farm was given a worker").id();
         kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
     }
 }
 
 impl Drop for Farm {
     fn drop(&mut self) {
-        for child in self.worker.iter_mut().chain([&mut self.child]) {
+        for child in self.workers.iter_mut().chain([&mut self.child]) {
             let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
             let _ = kill(pid, Signal::SIGTERM);
             if std::thread::panicking() {

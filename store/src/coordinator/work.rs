@@ -95,6 +95,7 @@ impl Work {
             retries: self.max_retries,
             max_losses: self.max_losses,
             timeout_ms: self.task_timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX).max(1)),
+            timeout_percent: 0,
             grace_ms: 10_000,
             slow_ms: 60_000,
             env: BTreeMap::new(),

@@ -18,7 +18,8 @@ for i = 4, #ARGV, 2 do
   else
     call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms + min(600000, floor(num(ARGV[i + 1]) / 10))), ARGV[i])
     local job = job_of(c.j)
-    answers[#answers + 1] = (not job_live(job) or c.cancel == 1) and 'CANCEL' or c.stop ~= '' and 'STOP ' .. c.stop or 'OK'
+    local going = job_live(job) or halting(job)
+    answers[#answers + 1] = (not going or c.cancel == 1) and 'CANCEL' or c.stop ~= '' and 'STOP ' .. c.stop or 'OK'
     watched[c.j] = true
   end
 end

@@ -145,6 +145,14 @@ impl Job {
     pub fn live(&self) -> bool {
         matches!(self.state, JobState::Open | JobState::Sealed)
     }
+    /// Closing, and what runs may end by itself.
+    pub fn halting(&self) -> bool {
+        self.state == JobState::Closing && self.reason == "halt"
+    }
+    /// What runs is told to stop.
+    pub fn stops(&self) -> bool {
+        !self.live() && !self.halting()
+    }
     pub fn budgets(&self, g: usize) -> Budgets {
         Budgets { retries: self.spec.groups[g].retries, max_losses: self.spec.groups[g].max_losses }
     }
@@ -397,7 +405,7 @@ impl Book {
             let failed = job.groups.iter().any(|g| g.count(|s| matches!(s, TaskState::Ended(o) if o.is_failure())) > 0);
             let expected = match job.reason.as_str() {
                 "deadline" | "queue-timeout" => JobState::Incomplete,
-                "failures" => JobState::Failed,
+                "failures" | "halt" => JobState::Failed,
                 "" if well => JobState::Passed,
                 "" if failed => JobState::Failed,
                 "" if to == JobState::Failed => {

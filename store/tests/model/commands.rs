@@ -360,7 +360,7 @@ pub async fn beat_of(world: &mut World, random: &mut Random, c: usize, all: bool
         .iter()
         .map(|f| match mine(f) {
             None => Renewal::Lost,
-            Some(c) if c.cancelled || !world.book.jobs[&c.job].live() => Renewal::Cancel,
+            Some(c) if c.cancelled || world.book.jobs[&c.job].stops() => Renewal::Cancel,
             Some(c) if !c.stopped.is_empty() => Renewal::Stop(c.stopped.clone()),
             Some(_) => Renewal::Ok,
         })
@@ -428,14 +428,18 @@ async fn cancel(world: &mut World, random: &mut Random) -> Check {
         }
         return world.after(&Allowed::default()).await;
     }
-    let reason = *random.of(&["user", "queue-timeout"]);
-    let live = world.book.jobs[&j].live();
+    let reason = *random.of(&["user", "queue-timeout", "halt"]);
+    let job = &world.book.jobs[&j];
+    let (live, stopped) = (job.live(), job.halting() && reason != "halt");
     let mut allowed = Allowed::default();
     allowed.closing.insert(j.clone(), vec![reason.to_owned()]);
     world.say(format!("cancel {j} ({reason})"));
     world.calls += 1;
     let answer = world.store.cancel(&j, reason, None).await.map_err(fatal)?;
-    ensure!(answer == if live { Cancelled::New } else { Cancelled::Again }, "cancel answered {answer:?}");
+    ensure!(answer == if live || stopped { Cancelled::New } else { Cancelled::Again }, "cancel answered {answer:?}");
+    if stopped {
+        world.book.jobs.get_mut(&j).unwrap().reason = reason.to_owned();
+    }
     world.after(&allowed).await?;
     world.calls += 1;
     world.store.cancel(&j, reason, None).await.map_err(fatal)?;

@@ -124,6 +124,7 @@ pub fn group(name: &str, needs: &[u32]) -> GroupSpec {
         retries: 0,
         max_losses: 1,
         timeout_ms: None,
+        timeout_percent: 0,
         grace_ms: 1000,
         slow_ms: 60_000,
         env: BTreeMap::new(),

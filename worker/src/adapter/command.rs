@@ -1,5 +1,6 @@
 //! The `command` adapter: one process for each item; its exit code is the verdict.
 
+use remuda_protocol::item::{self, Item};
 use remuda_protocol::outcome::{Detail, Outcome};
 use remuda_protocol::spec::Template;
 
@@ -8,67 +9,10 @@ use crate::warden::{Exited, Reason, Stream};
 /// Most text of one stream in a detail, bytes; beyond it the middle is cut.
 const STREAM_BYTES: usize = 128 * 1024;
 
-/// The command line of one item; `index` is the task's number.
+/// The command line of one task: its id, its number and its slot's number in the job.
 #[must_use]
-pub fn argv(template: &Template, item: &str, index: u32) -> Vec<String> {
-    match template {
-        Template::Argv(words) => words.iter().map(|w| fill(w, item, index, false)).collect(),
-        Template::Shell(line) => vec!["/bin/sh".into(), "-c".into(), fill(line, item, index, true)],
-    }
-}
-
-/// Replaces `{}` `{item}` `{.}` `{/}` `{#}` `{index}`; an item is data and never a piece of shell.
-fn fill(text: &str, item: &str, index: u32, shell: bool) -> String {
-    let quote = |s: &str| if shell { shell_quote(s) } else { s.to_owned() };
-    let mut out = String::with_capacity(text.len() + item.len());
-    let mut rest = text;
-    while let Some(open) = rest.find('{') {
-        out.push_str(&rest[..open]);
-        let tail = &rest[open..];
-        let known = [
-            ("{}", item.to_owned()),
-            ("{item}", item.to_owned()),
-            ("{.}", without_extension(item).to_owned()),
-            ("{/}", base_name(item).to_owned()),
-            ("{#}", (index + 1).to_string()),
-            ("{index}", index.to_string()),
-        ];
-        match known.iter().find(|(name, _)| tail.starts_with(name)) {
-            Some((name, value)) => {
-                out.push_str(&quote(value));
-                rest = &tail[name.len()..];
-            }
-            None => {
-                out.push('{');
-                rest = &tail[1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn without_extension(item: &str) -> &str {
-    let name_at = item.rfind('/').map_or(0, |i| i + 1);
-    match item[name_at..].rfind('.') {
-        Some(dot) if dot > 0 => &item[..name_at + dot],
-        _ => item,
-    }
-}
-
-fn base_name(item: &str) -> &str {
-    item.rsplit('/').next().unwrap_or(item)
-}
-
-/// One word for a POSIX shell, whatever is in it.
-#[must_use]
-pub fn shell_quote(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+pub fn argv(template: &Template, id: &str, index: u32, slot: u32) -> Vec<String> {
+    item::argv(template, &Item::new(id, index), slot)
 }
 
 /// The verdict on a command that ended; `None`: it was given back, not judged.
@@ -161,18 +105,18 @@ mod tests {
     #[test]
     fn an_item_is_one_word_of_argv() {
         let template = Template::Argv(vec!["echo".into(), "{}".into(), "{/}".into(), "n={#}".into()]);
-        assert_eq!(argv(&template, "a b/c;d.txt", 4), ["echo", "a b/c;d.txt", "c;d.txt", "n=5"]);
+        assert_eq!(argv(&template, "a b/c;d.txt", 4, 0), ["echo", "a b/c;d.txt", "c;d.txt", "n=5"]);
     }
 
     #[test]
     fn an_item_is_quoted_in_a_shell_line() {
         let template = Template::Shell("cat {} | wc -l > {.}.n".into());
-        assert_eq!(argv(&template, "it's.txt", 0)[2], r"cat 'it'\''s.txt' | wc -l > 'it'\''s'.n");
+        assert_eq!(argv(&template, "it's.txt", 0, 0)[2], r"cat 'it'\''s.txt' | wc -l > 'it'\''s'.n");
     }
 
     #[test]
     fn braces_of_the_shell_stay() {
         let template = Template::Shell("f() { echo {} ${X}; }".into());
-        assert_eq!(argv(&template, "x", 0)[2], "f() { echo x ${X}; }");
+        assert_eq!(argv(&template, "x", 0, 0)[2], "f() { echo x ${X}; }");
     }
 }

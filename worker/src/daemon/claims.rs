@@ -123,6 +123,7 @@ impl Daemon {
             }
             Some(Abort::Cancelled) => Some(Outcome::Cancelled),
             Some(Abort::Drain) => None,
+            Some(Abort::Overdue) => Some(Outcome::TimedOut),
             None => outcome,
         };
         self.outbox.push(TaskResult {

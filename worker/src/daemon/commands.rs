@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use remuda_protocol::outcome::Detail;
+use remuda_protocol::outcome::{Detail, Outcome};
 use remuda_protocol::spec::{JobSpec, Template};
 
-use super::Daemon;
 use super::inbox::Message;
-use super::slots::Assignment;
+use super::slots::{Abort, Assignment};
+use super::{Daemon, medians};
 use crate::adapter::command;
 use crate::environment::{self, Place};
 use crate::heartbeat::Held;
@@ -39,7 +39,7 @@ impl Daemon {
             let id = self.next_serial();
             let assignment = &mut self.slots[slot as usize].queue[at];
             assignment.sent = Some(id);
-            let mut unit = Unit::new(id, command::argv(template, &assignment.id, assignment.task));
+            let mut unit = Unit::new(id, command::argv(template, &assignment.id, assignment.task, assignment.place));
             unit.timeout = group_spec.timeout_ms.map(Duration::from_millis);
             unit.grace = Duration::from_millis(group_spec.grace_ms);
             (unit.head, unit.tail) = (OUTPUT_BYTES, OUTPUT_BYTES);
@@ -97,8 +97,14 @@ impl Daemon {
     }
 
     fn on_command_exit(&mut self, slot: u32, exited: &Exited) {
-        let Some(done) = self.slots[slot as usize].remove_sent(exited.id) else { return };
-        let (outcome, detail) = command::judge(exited);
+        let Some(mut done) = self.slots[slot as usize].remove_sent(exited.id) else { return };
+        let (outcome, mut detail) = command::judge(exited);
+        match (done.abort, outcome) {
+            (Some(Abort::Overdue), None) => detail = medians::reason(detail, exited.wall_us),
+            (Some(Abort::Overdue), Some(_)) => done.abort = None, // it ended by itself just then
+            (None, Some(Outcome::Passed)) => self.medians.learn(&done.job, done.group, exited.wall_us),
+            _ => {}
+        }
         self.report(&done, outcome, exited.wall_us, 0, &detail);
     }
 
@@ -114,13 +120,7 @@ impl Daemon {
         if let Some(done) = to_blame {
             let us = done.started.map_or(0, |s| u64::try_from(s.elapsed().as_micros()).unwrap_or(u64::MAX));
             let message = "the process that supervised it was killed while it ran".to_owned();
-            self.report(
-                &done,
-                Some(remuda_protocol::outcome::Outcome::Errored),
-                us,
-                0,
-                &Detail { message, ..Detail::default() },
-            );
+            self.report(&done, Some(Outcome::Errored), us, 0, &Detail { message, ..Detail::default() });
         }
     }
 }

@@ -2,8 +2,8 @@
 //! a `Message`; a handler changes state; then `advance` and `pump` act on what the state now asks for.
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
-//! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that, `departures` lets who ends finish speaking,
-//! `shutdown` ends it all, `status` tells what runs.
+//! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that,
+//! `departures` lets who ends finish speaking, `medians` learns limits, `shutdown` ends it all, `status` tells what runs.
 
 mod claims;
 mod closing;
@@ -13,6 +13,7 @@ mod departures;
 mod inbox;
 mod jobs;
 mod live;
+mod medians;
 mod owed;
 mod shutdown;
 mod slots;
@@ -77,6 +78,7 @@ struct Daemon {
     /// Somebody asked it to take no more work for now.
     paused: bool,
     live: live::Live,
+    medians: medians::Medians,
     /// Last results of claims with locks, by the generation of the runner that must end first.
     owed: HashMap<u64, owed::Owed>,
     departures: departures::Departures,
@@ -158,6 +160,7 @@ impl Daemon {
             drain: None,
             paused: false,
             live,
+            medians: medians::Medians::default(),
             owed: HashMap::new(),
             departures: departures::Departures::default(),
             unloadable: HashSet::new(),

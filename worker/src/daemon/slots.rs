@@ -17,6 +17,8 @@ pub(super) enum Abort {
     Cancelled,
     /// The daemon leaves: give it back.
     Drain,
+    /// It has run far longer than others of its group.
+    Overdue,
 }
 
 /// A task in a slot's hands.

@@ -13,6 +13,7 @@ impl Daemon {
     /// Looks at all clocks; refreshes what the beat says.
     pub(super) fn tick(&mut self, now: Instant) {
         self.tick_timeouts(now);
+        self.tick_medians(now);
         self.tick_owed(now);
         self.tick_departures(now);
         self.tick_drain(now);

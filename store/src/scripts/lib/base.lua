@@ -96,6 +96,8 @@ local function gate_open(group)
   return group.state == 'open' or group.state == 'collecting' or group.state == 'sealed'
 end
 local function job_live(job) return job.state == 'open' or job.state == 'sealed' end
+-- it takes nothing more, and what runs ends by itself
+local function halting(job) return job.state == 'closing' and job.cancel == 'halt' end
 local function job_over(state) return state ~= 'open' and state ~= 'sealed' and state ~= 'closing' end
 local function group_over(state)
   return state == 'succeeded' or state == 'failed' or state == 'skipped' or state == 'cancelled'

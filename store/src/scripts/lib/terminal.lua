@@ -17,7 +17,7 @@ local function end_job(job)
     end
   end
   if job.cancel == 'deadline' or job.cancel == 'queue-timeout' then state = 'incomplete'
-  elseif job.cancel == 'failures' then state = 'failed'
+  elseif job.cancel == 'failures' or job.cancel == 'halt' then state = 'failed'
   elseif job.cancel ~= '' then state = 'cancelled'
   elseif failed > 0 then state = 'failed'
   elseif short then state = 'incomplete' end

@@ -1,0 +1,129 @@
+//! Output in the order of the tasks: what comes early waits, in memory up to a bound and then in a file that nobody
+//! else sees. For `--keep-order`; what is done with the output is the console's.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+/// Most bytes that wait in memory.
+const MOST_IN_MEMORY: usize = 8 << 20;
+
+/// What a task printed: whether on standard error, and the text.
+pub type Pieces = Vec<(bool, String)>;
+
+enum Held {
+    Memory(Pieces),
+    Disk { at: u64, lens: Vec<(bool, u32)> },
+}
+
+/// The outputs that wait for those before them.
+#[derive(Default)]
+pub struct Ordered {
+    next: u32,
+    waiting: BTreeMap<u32, Held>,
+    in_memory: usize,
+    file: Option<File>,
+    end: u64,
+}
+
+impl Ordered {
+    /// Takes the output of the task `number` (from 0), and returns what can be shown now.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn push(&mut self, number: u32, pieces: Pieces) -> io::Result<Vec<Pieces>> {
+        if number < self.next {
+            return Ok(vec![pieces]); // it ended twice, after a server had lost its last second
+        }
+        let held = self.hold(pieces)?;
+        self.waiting.insert(number, held);
+        let mut ready = Vec::new();
+        while let Some(held) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            ready.push(self.fetch(held)?);
+        }
+        Ok(ready)
+    }
+
+    /// Whatever still waits, in order.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn rest(&mut self) -> io::Result<Vec<Pieces>> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_values().map(|held| self.fetch(held)).collect()
+    }
+
+    fn hold(&mut self, pieces: Pieces) -> io::Result<Held> {
+        let bytes: usize = pieces.iter().map(|p| p.1.len()).sum();
+        if self.in_memory + bytes <= MOST_IN_MEMORY {
+            self.in_memory += bytes;
+            return Ok(Held::Memory(pieces));
+        }
+        if self.file.is_none() {
+            self.file = Some(tempfile::tempfile()?);
+        }
+        let Some(file) = &mut self.file else { return Ok(Held::Memory(pieces)) };
+        let at = file.seek(SeekFrom::Start(self.end))?;
+        let mut lens = Vec::with_capacity(pieces.len());
+        for (error, text) in &pieces {
+            file.write_all(text.as_bytes())?;
+            lens.push((*error, u32::try_from(text.len()).unwrap_or(u32::MAX)));
+        }
+        self.end += bytes as u64;
+        Ok(Held::Disk { at, lens })
+    }
+
+    fn fetch(&mut self, held: Held) -> io::Result<Pieces> {
+        match (held, &mut self.file) {
+            (Held::Memory(pieces), _) => {
+                self.in_memory -= pieces.iter().map(|p| p.1.len()).sum::<usize>();
+                Ok(pieces)
+            }
+            (Held::Disk { at, lens }, Some(file)) => {
+                file.seek(SeekFrom::Start(at))?;
+                let mut pieces = Vec::new();
+                for (error, len) in lens {
+                    let mut bytes = vec![0; len as usize];
+                    file.read_exact(&mut bytes)?;
+                    pieces.push((error, String::from_utf8_lossy(&bytes).into_owned()));
+                }
+                Ok(pieces)
+            }
+            (Held::Disk { .. }, None) => Ok(Pieces::new()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(ready: Vec<Pieces>) -> String {
+        ready.into_iter().flatten().map(|p| p.1).collect()
+    }
+
+    #[test]
+    fn what_comes_early_waits_for_those_before_it() {
+        let mut ordered = Ordered::default();
+        assert_eq!(text(ordered.push(1, vec![(false, "b".into())]).unwrap()), "");
+        assert_eq!(text(ordered.push(0, vec![(false, "a".into())]).unwrap()), "ab");
+        assert_eq!(text(ordered.push(3, vec![(true, "d".into())]).unwrap()), "");
+        assert_eq!(text(ordered.rest().unwrap()), "d");
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_comes_back_from_the_disk_whole() {
+        let mut ordered = Ordered::default();
+        let big = |c: &str| vec![(false, c.repeat(3 << 20)), (true, c.to_uppercase())];
+        for (number, c) in [(5, "e"), (4, "d"), (3, "c"), (2, "b"), (1, "a")] {
+            assert!(ordered.push(number, big(c)).unwrap().is_empty());
+        }
+        assert!(ordered.in_memory <= MOST_IN_MEMORY && ordered.end > 0);
+        let ready = ordered.push(0, Pieces::new()).unwrap();
+        let firsts: String = ready.iter().flatten().map(|p| &p.1[..1]).collect();
+        assert_eq!(firsts, "aAbBcCdDeE");
+        assert!(ready.iter().flatten().all(|p| p.0 == (p.1.len() == 1)));
+        assert_eq!(ordered.in_memory, 0);
+    }
+}

@@ -1,0 +1,97 @@
+//! Reports in files: the page, the JSON summary, annotations, levels of the console.
+
+use super::support::{Farm, Ranch};
+
+const MIXED: [&str; 10] = [
+    "each",
+    "-n2",
+    "--retries",
+    "1",
+    "test {} != bad || exit 1; test -e f-{} || { touch f-{}; test {} != flaky; }",
+    ":::",
+    "good",
+    "bad",
+    "flaky",
+    "slow",
+];
+
+fn with(more: &[&str]) -> Vec<String> {
+    MIXED[..1].iter().chain(more).chain(&MIXED[1..]).map(ToString::to_string).collect()
+}
+
+fn run(ranch: &Ranch, more: &[&str]) -> super::support::Seen {
+    let args = with(more);
+    ranch.run(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn the_page_and_the_summary_are_whole_files_with_the_failures() {
+    let ranch = Ranch::new();
+    ranch
+        .run(&[
+            "each",
+            "--html",
+            "out/page.html",
+            "--json",
+            "out/sum.json",
+            "echo '<b>' {}; test {} != b",
+            ":::",
+            "a",
+            "b",
+        ])
+        .exits(1);
+    let read = |name: &str| std::fs::read_to_string(ranch.work().join("out").join(name)).unwrap();
+    let page = read("page.html");
+    for part in ["<!doctype html>", "2 tasks: 1 passed, 1 failed", "&lt;b&gt; b", "again: <code>", "</html>"] {
+        assert!(page.contains(part), "{part}");
+    }
+    let summary: serde_json::Value = serde_json::from_str(&read("sum.json")).unwrap();
+    assert_eq!((summary["failed"].as_u64(), summary["failures"][0]["id"].as_str()), (Some(1), Some("b")));
+    assert_eq!(std::fs::read_dir(ranch.work().join("out")).unwrap().count(), 2, "nothing is left beside them");
+}
+
+#[test]
+fn the_summary_can_go_to_standard_output() {
+    let seen = Ranch::new().run(&["each", "--json", "-", "echo", ":::", "a"]).exits(0);
+    let summary: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
+    assert_eq!((summary["exit"].as_u64(), summary["workers"][0]["tests"].as_u64()), (Some(0), Some(1)));
+}
+
+#[test]
+fn annotations_and_the_step_summary_are_githubs() {
+    let ranch = Ranch::new();
+    let page = ranch.write("step.md", "before\n");
+    let args = with(&["--annotations", "github"]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let output = ranch.command(&args).env("GITHUB_STEP_SUMMARY", &page).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.contains("\n::error title=bad::exit code 1\n"), "{err}");
+    assert!(err.contains("\n::warning title=flaky::flaky: passed at attempt 2\n"), "{err}");
+    let text = std::fs::read_to_string(page).unwrap();
+    assert!(text.starts_with("before\n### ❌ each") && text.contains("| failed | `bad` | exit code 1 |"), "{text}");
+}
+
+#[test]
+fn levels_choose_what_is_shown_at_once_and_at_the_end() {
+    let ranch = Ranch::new();
+    let none = run(&ranch, &["--status-level", "none", "--final-status-level", "none"]).exits(1);
+    assert!(!none.err.contains("FAIL") && none.err.contains("1 failed"), "{}", none.err);
+    let ranch = Ranch::new();
+    let all = run(&ranch, &["--status-level", "fail", "--final-status-level", "pass"]).exits(1);
+    let (first, last) = all.err.split_once("Summary").unwrap();
+    assert!(first.contains("FAIL") && !first.contains("RETRY") && !first.contains("PASS"), "{first}");
+    let place = |word: &str| last.find(word).unwrap_or_else(|| panic!("no {word} in {last}"));
+    assert!(place("PASS") < place("FLAKY") && place("FLAKY") < place("FAIL"), "{last}");
+    Ranch::new().run(&["each", "--status-level", "loud", "true", ":::", "a"]).exits(2);
+}
+
+#[test]
+fn several_workers_are_listed_at_the_end() {
+    let ranch = Ranch::new();
+    let one = ["--slots", "1"];
+    let farm = Farm::start(&[]).with_worker(&ranch, &one).with_worker(&ranch, &one);
+    // each waits for the other: both workers take part
+    let meet = "touch at-{}; while [ ! -e at-a ] || [ ! -e at-b ]; do sleep 0.05; done";
+    let seen = ranch.run(&["--redis", &farm.url(), "each", meet, ":::", "a", "b"]).exits(0);
+    seen.says(&["     Workers  tasks  first   busy lost\n", "2 slots on 2 workers"]);
+}
