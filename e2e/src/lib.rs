@@ -7,3 +7,4 @@ pub mod support;
 
 pub mod fleet;
 pub mod processes;
+pub mod suite;

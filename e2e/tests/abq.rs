@@ -2,13 +2,11 @@
 //! request, and the published pytest-abq.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-
 use remuda_e2e::fleet::Fleet;
 use remuda_e2e::processes::{lines, marked, python, until};
-use remuda_e2e::support::group;
+use remuda_e2e::suite::{Found, results, run, submit, suite as suite_of};
 use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::{Adapter, GroupKind, JobSpec, LaneSpec};
+use remuda_protocol::spec::{Adapter, JobSpec};
 
 /// Scans forward only, as published adapters do. Its arguments: the tests, each `behaviour` or `behaviour:name`.
 const ADAPTER: &str = r#"
@@ -130,57 +128,12 @@ while True:
 
 fn suite(fleet: &Fleet, id: &str, argv: &[&str]) -> JobSpec {
     let adapter = Adapter::Abq { argv: argv.iter().map(ToString::to_string).collect() };
-    let mut tests = group("suite", &[]);
-    tests.adapter = adapter.clone();
-    tests.lanes = vec![LaneSpec { warm: true, ..LaneSpec::default() }];
-    let mut collect = group("suite@collect", &[]);
-    collect.adapter = adapter;
-    collect.kind = GroupKind::Collect;
-    collect.collects = Some(0);
-    fleet.job(id, vec![tests, collect])
+    suite_of(fleet, id, adapter)
 }
 
 fn fake(fleet: &Fleet, id: &str, behaviour: &str, tests: &[&str]) -> JobSpec {
     std::fs::write(fleet.path().join("adapter.py"), ADAPTER).unwrap();
     suite(fleet, id, &[&["python3", "adapter.py", behaviour], tests].concat())
-}
-
-type Found = BTreeMap<String, (Outcome, Detail)>;
-
-async fn submit(fleet: &Fleet, spec: &JobSpec) {
-    fleet.store.open(spec, "tester", 3_600_000).await.unwrap();
-    fleet
-        .store
-        .add(
-            &spec.id,
-            1,
-            0,
-            0,
-            &["collect".to_owned()],
-            &[remuda_store::Entry { lane: 1, first: 0, count: 1, us: -1, cost: -1, whole: false, more: false }],
-        )
-        .await
-        .unwrap();
-    fleet.store.seal(&spec.id, 1, 0, 1).await.unwrap();
-    fleet.store.seal_job(&spec.id).await.unwrap();
-}
-
-async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, Found) {
-    submit(fleet, spec).await;
-    let end = fleet.end_of(&spec.id, 60).await;
-    (end.state, results(fleet, &spec.id, 0, end.groups[0].added).await)
-}
-
-async fn results(fleet: &Fleet, job: &str, group: u32, n: u32) -> Found {
-    let ids = fleet.store.ids(job, group, 0, n).await.unwrap();
-    let records = fleet.store.records(job, group, 0, n).await.unwrap();
-    let attempts: Vec<_> = records.iter().map(|r| (group, r.task, r.fence)).collect();
-    let details = if attempts.is_empty() { vec![] } else { fleet.store.details(job, &attempts).await.unwrap() };
-    records
-        .iter()
-        .zip(details)
-        .map(|(r, d)| (ids[r.task as usize].clone(), (r.outcome.unwrap(), d.unwrap_or_default())))
-        .collect()
 }
 
 fn check(found: &Found, expected: &[(&str, Outcome, &str)]) {

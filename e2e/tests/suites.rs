@@ -1,13 +1,11 @@
 //! pytest suites on a real fleet: collected once, forked, every test one truthful result.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-
 use remuda_e2e::fleet::Fleet;
 use remuda_e2e::processes::{python, until};
-use remuda_e2e::support::group;
-use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::{Adapter, GroupBy, GroupKind, Isolation, JobSpec, LaneSpec};
+use remuda_e2e::suite::{run, suite as suite_of};
+use remuda_protocol::outcome::Outcome;
+use remuda_protocol::spec::{Adapter, GroupBy, Isolation, JobSpec};
 
 fn suite(fleet: &Fleet, id: &str, args: &[&str], isolation: Isolation) -> JobSpec {
     let adapter = Adapter::Pytest {
@@ -16,44 +14,7 @@ fn suite(fleet: &Fleet, id: &str, args: &[&str], isolation: Isolation) -> JobSpe
         isolation,
         group_by: GroupBy::Test,
     };
-    let mut tests = group("suite", &[]);
-    tests.adapter = adapter.clone();
-    tests.lanes = vec![LaneSpec { warm: true, ..LaneSpec::default() }];
-    let mut collect = group("suite@collect", &[]);
-    collect.adapter = adapter;
-    collect.kind = GroupKind::Collect;
-    collect.collects = Some(0);
-    fleet.job(id, vec![tests, collect])
-}
-
-async fn run(fleet: &Fleet, spec: &JobSpec) -> (String, BTreeMap<String, (Outcome, Detail)>) {
-    fleet.store.open(spec, "tester", 3_600_000).await.unwrap();
-    fleet
-        .store
-        .add(
-            &spec.id,
-            1,
-            0,
-            0,
-            &["collect".to_owned()],
-            &[remuda_store::Entry { lane: 1, first: 0, count: 1, us: -1, cost: -1, whole: false, more: false }],
-        )
-        .await
-        .unwrap();
-    fleet.store.seal(&spec.id, 1, 0, 1).await.unwrap();
-    fleet.store.seal_job(&spec.id).await.unwrap();
-    let end = fleet.end_of(&spec.id, 60).await;
-    let n = end.groups[0].added;
-    let ids = fleet.store.ids(&spec.id, 0, 0, n).await.unwrap();
-    let records = fleet.store.records(&spec.id, 0, 0, n).await.unwrap();
-    let attempts: Vec<_> = records.iter().map(|r| (0, r.task, r.fence)).collect();
-    let details = if attempts.is_empty() { vec![] } else { fleet.store.details(&spec.id, &attempts).await.unwrap() };
-    let found = records
-        .iter()
-        .zip(details)
-        .map(|(r, d)| (ids[r.task as usize].clone(), (r.outcome.unwrap(), d.unwrap_or_default())))
-        .collect();
-    (end.state, found)
+    suite_of(fleet, id, adapter)
 }
 
 const MIXED: &str = r#"

@@ -12,6 +12,7 @@ mod commands;
 mod departures;
 mod inbox;
 mod jobs;
+mod limits;
 mod live;
 mod medians;
 mod owed;

@@ -63,7 +63,7 @@ impl Daemon {
     pub(super) fn tick_owed(&mut self, now: Instant) {
         let late = |owed: &Owed| {
             let Some(super::jobs::Job::Ready(spec)) = self.jobs.get(&owed.assignment.job) else { return false };
-            let limit = super::suites::patience(&spec.groups[owed.assignment.group as usize]);
+            let limit = super::limits::patience(&spec.groups[owed.assignment.group as usize]);
             limit.is_some_and(|limit| now.saturating_duration_since(owed.since) > limit)
         };
         let late: Vec<u64> = self.owed.iter().filter(|(_, o)| late(o)).map(|(&generation, _)| generation).collect();
