@@ -1,5 +1,5 @@
 # The everyday commands. Each installs what it needs; a fresh machine needs git, a Rust toolchain and root or sudo.
-.PHONY: setup demo test soak bench install uninstall lint unit
+.PHONY: setup demo test soak bench dist dist-check install uninstall lint unit
 
 PREFIX ?= /usr/local
 CARGO ?= cargo
@@ -32,6 +32,12 @@ soak: setup ## the long versions: a million property calls, large crash tests
 bench: setup ## peers side by side; writes bench/RESULTS.md
 	$(CARGO) build --release --workspace --bins --examples
 	python3 bench/run.py
+
+dist: ## packages in target/dist: an archive for any Linux on x86-64, and a .deb
+	@sh deploy/dist.sh
+
+dist-check: setup dist ## tries the packages on a bare Debian, as root
+	@sh deploy/dist-check.sh
 
 install: ## installs both programs under PREFIX
 	$(CARGO) build --release --bins --locked

@@ -21,6 +21,8 @@ use crate::report::log::LogFile;
 const SERVER_VARIABLE: &str = "REMUDA_REDIS_SERVER";
 /// Names of servers that will do.
 const SERVERS: [&str; 2] = ["redis-server", "valkey-server"];
+/// Where packages keep theirs, seen from the folder of this program.
+const PACKAGED: &str = "../lib/remuda";
 /// How long the server may take to listen.
 const START: Duration = Duration::from_secs(10);
 /// How long children may take to end when asked.
@@ -54,8 +56,8 @@ pub fn find_server(look: &dyn Fn(&str) -> Option<String>, beside: Option<&Path>)
         };
     }
     let folders = beside
-        .map(Path::to_path_buf)
         .into_iter()
+        .flat_map(|own| [own.to_path_buf(), own.join(PACKAGED)])
         .chain(look("PATH").iter().flat_map(std::env::split_paths).collect::<Vec<_>>());
     for folder in folders {
         for name in SERVERS {
@@ -67,7 +69,7 @@ pub fn find_server(look: &dyn Fn(&str) -> Option<String>, beside: Option<&Path>)
     }
     Err(Error::NoServer {
         tried: format!(
-            "{SERVER_VARIABLE} (not set), the folder of this program, and {} on PATH",
+            "{SERVER_VARIABLE} (not set), the folder of this program, {PACKAGED} beside it, and {} on PATH",
             SERVERS.join(" and ")
         ),
     })
@@ -237,6 +239,8 @@ mod tests {
             path
         };
         let (own, valkey, beside) = (program("own"), program("bin/valkey-server"), program("here/redis-server"));
+        let packaged = program("usr/lib/remuda/redis-server");
+        std::fs::create_dir(dir.path().join("usr/bin")).unwrap();
         let path = dir.path().join("bin").display().to_string();
         let named = own.display().to_string();
         let both = |name: &str| match name {
@@ -247,6 +251,8 @@ mod tests {
         let only_path = |name: &str| (name == "PATH").then(|| path.clone());
         assert_eq!(find_server(&both, None).unwrap(), own);
         assert_eq!(find_server(&only_path, beside.parent()).unwrap(), beside);
+        let found = find_server(&only_path, Some(&dir.path().join("usr/bin"))).unwrap();
+        assert_eq!(found.canonicalize().unwrap(), packaged.canonicalize().unwrap());
         assert_eq!(find_server(&only_path, None).unwrap(), valkey);
     }
 
@@ -255,7 +261,7 @@ mod tests {
         let error = find_server(&|_| None, None).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no Redis server found to run tests with: tried REMUDA_REDIS_SERVER (not set), the folder of this program, and redis-server and valkey-server on PATH"
+            "no Redis server found to run tests with: tried REMUDA_REDIS_SERVER (not set), the folder of this program, ../lib/remuda beside it, and redis-server and valkey-server on PATH"
         );
         let error = find_server(&|name| (name == SERVER_VARIABLE).then(|| "/no/such".to_owned()), None).unwrap_err();
         assert!(error.to_string().ends_with("tried REMUDA_REDIS_SERVER=/no/such, which is no program"), "{error}");

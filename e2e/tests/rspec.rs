@@ -169,7 +169,7 @@ fn an_example_that_hangs_is_killed_alone_and_the_line_that_reruns_it_finds_it() 
     let project = Project::new();
     let seen = project.run(&["--timeout", "1s"], &["rspec", "--tag", "hang", "spec/trouble_spec.rb"]).exits(1);
     assert_eq!(seen.outcome("./spec/trouble_spec.rb[1:9]"), "timed-out");
-    let again = seen.says(&["remuda run -- rspec './spec/trouble_spec.rb[1:9]'"]);
+    let again = seen.says(&["waiting for nobody", "remuda run -- rspec './spec/trouble_spec.rb[1:9]'"]);
     assert_eq!(again.results.len(), 2, "the example and the collection: {:?}", again.results);
     project.run(&[], &["rspec", "./spec/year_spec.rb[1:3]"]).exits(0).says(&["1 test: 1 passed"]);
 }

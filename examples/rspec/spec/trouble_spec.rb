@@ -51,7 +51,10 @@ RSpec.describe "Trouble" do
     it("is killed") { Process.kill(:KILL, Process.pid) && sleep }
   end
 
-  it("hangs", :hang) { sleep }
+  it "hangs", :hang do
+    puts "waiting for nobody"
+    sleep
+  end
 
   it("comes after all that") { expect(true).to be true }
 end

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use remuda_protocol::outcome::Detail;
 
 use super::Daemon;
+use crate::loader::process::Phase;
 
 /// All processes that could still speak are dead by then, and what they wrote is there: a stream that somebody else
 /// holds open (a bridge, perhaps) is not waited for any longer.
@@ -85,6 +86,7 @@ impl Daemon {
             .loader_ends
             .iter()
             .filter(|(id, (since, ..))| late(since) || !(it.loaders.contains(id) || self.has_speaking_runners(**id)))
+            .filter(|(id, _)| !self.seals_nothing(**id))
             .map(|(&id, _)| id)
             .collect();
         for id in loaders {
@@ -93,6 +95,11 @@ impl Daemon {
                 self.on_loader_end(id, &detail, given_back);
             }
         }
+    }
+
+    /// Whether a loader found no tests, and the group is being sealed without any: its end is no failure to collect.
+    fn seals_nothing(&self, loader: u64) -> bool {
+        self.loaders.get(&loader).is_some_and(|l| l.phase == Phase::Adding && l.positions.is_empty())
     }
 
     fn has_speaking_runners(&self, loader: u64) -> bool {

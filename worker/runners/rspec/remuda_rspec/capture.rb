@@ -3,7 +3,7 @@
 # What an example and everything it starts print: descriptors 1 and 2 of a runner are two nameless files.
 #
 # Files, because they neither block a child that prints nor mix one example's words with the next one's. What a runner
-# that died has left in them is copied to the descriptors of the daemon by its monitor.
+# that died has left in them is copied to the descriptors of the daemon by the loader.
 
 require_relative "scratch"
 require_relative "wire"
@@ -42,7 +42,7 @@ module RemudaRspec
       end.compact
     end
 
-    # In the monitor: what a dead runner has left, for the daemon.
+    # In the loader: what a dead runner has left, for the daemon.
     def pour_into(out, err)
       [[@files["stdout"], out], [@files["stderr"], err]].each do |file, target|
         size = file.stat.size

@@ -13,9 +13,16 @@ module RemudaRspec
     TAG = RSpec::Core::MultipleExceptionError::InterfaceTag
 
     class << self
+      # Its message; some raise when they are asked for it.
+      def message(exception)
+        Wire.utf8(exception.message)
+      rescue StandardError => error
+        "a #{exception.class} whose message raises #{error.class}"
+      end
+
       def pack(exception, depth = 0)
         packed = {
-          "class" => Wire.utf8(exception.class.name), "message" => Wire.utf8(exception.message),
+          "class" => Wire.utf8(exception.class.name), "message" => message(exception),
           "backtrace" => exception.backtrace&.map { |line| Wire.utf8(line) }
         }
         packed["several"] = several(exception, depth) if TAG === exception

@@ -7,6 +7,7 @@
 
 require "rspec/core/formatters/base_formatter"
 require "stringio"
+require_relative "echo"
 
 module RemudaRspec
   # The default formatter of a run whose results the daemon tells.
@@ -32,7 +33,7 @@ module RemudaRspec
     attr_reader :out, :troubles
 
     def initialize
-      @out = StringIO.new
+      @out = StringIO.new(String.new(encoding: Encoding::UTF_8))
       @troubles = []
     end
 
@@ -65,7 +66,7 @@ module RemudaRspec
       exception, description = @troubles.first
       return nil unless exception
 
-      first = exception.message.to_s.strip.lines.first.to_s.strip
+      first = Echo.message(exception).strip.lines.first.to_s.strip
       more = @troubles.size > 1 ? " (and #{@troubles.size - 1} more)" : ""
       place = description.lines.first.strip.sub(/ - Did you mean\?\z/, "").chomp(".")
       "#{place}: #{exception.class}: #{first}#{more}"
@@ -76,12 +77,12 @@ module RemudaRspec
     end
 
     def text
-      @out.string.sub(/\A\n+/, "")
+      Wire.utf8(@out.string).sub(/\A\n+/, "")
     end
 
     # Forgets what was said so far, and returns it.
     def take
-      text.tap { @out.reopen(+"") }
+      text.tap { @out.reopen(String.new(encoding: Encoding::UTF_8)) }
     end
   end
 end

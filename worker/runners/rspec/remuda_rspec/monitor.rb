@@ -63,7 +63,7 @@ module RemudaRspec
       @wake, @bell = IO.pipe
     end
 
-    # Until the runner ends or the loader is gone. The block is called after the runner's end.
+    # Until the runner ends or the loader is gone.
     def watch
       listen_for_children
       tell(0)
@@ -78,7 +78,6 @@ module RemudaRspec
         status = reap
       end
       Monitor.kill_left_overs
-      yield
       tell(status)
     end
 

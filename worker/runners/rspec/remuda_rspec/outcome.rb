@@ -5,6 +5,7 @@
 # Knows RSpec's execution results and nothing of sockets or queues. An example that simply passed costs one formatted
 # string.
 
+require_relative "echo"
 require_relative "wire"
 
 module RemudaRspec
@@ -31,7 +32,7 @@ module RemudaRspec
       def message(exception)
         return several(exception) if RSpec::Core::MultipleExceptionError::InterfaceTag === exception
 
-        lines = Wire.utf8(exception.message).lines.map(&:strip).reject(&:empty?)
+        lines = Echo.message(exception).lines.map(&:strip).reject(&:empty?)
         first = lines.first.to_s
         # "expected: 1" and "got: 2" are one thing in two lines.
         first = "#{first}, #{lines[1]}" if first.start_with?("expected") && lines[1].to_s.start_with?("got")
@@ -95,7 +96,7 @@ module RemudaRspec
       def left(example, exit)
         message = "it called exit with code #{exit.status}: RSpec alone would have ended here"
         place = RSpec.configuration.backtrace_formatter.format_backtrace(exit.backtrace || [])
-        text = "#{example.full_description}\n#{message}\n#{place.map { |line| "# #{line}" }.join("\n")}\n"
+        text = "#{Wire.utf8(example.full_description)}\n#{message}\n#{place.map { |line| "# #{line}" }.join("\n")}\n"
         {
           "message" => named(example, message), "longrepr" => Wire.utf8(text), "when" => "call",
           "location" => line_of(exit) || place(example)
@@ -104,7 +105,7 @@ module RemudaRspec
 
       # Ids of RSpec are numbers: the description comes first.
       def named(example, message)
-        Wire.utf8("#{example.full_description}: #{message}")[0, LARGEST_MESSAGE]
+        "#{Wire.utf8(example.full_description)}: #{Wire.utf8(message)}"[0, LARGEST_MESSAGE]
       end
 
       # RSpec's own words, as it would print them beneath the number of the failure.

@@ -33,10 +33,11 @@ module RemudaRspec
     def start(descriptors, in_fork, &run)
       @channel, theirs = UNIXSocket.pair
       @records, write_records = IO.pipe(binmode: true)
+      @stdio = descriptors.last(2).map(&:dup)
       [STDOUT, STDERR].each(&:flush)
       @monitor = FORK.call do
         in_fork.call
-        [@channel, @records].each(&:close)
+        close
         supervise(theirs, descriptors, write_records, run)
       end
       [theirs, write_records].each(&:close)
@@ -74,16 +75,17 @@ module RemudaRspec
       @decoder.messages
     end
 
-    # The monitor has ended: reaps it.
+    # The monitor has ended: reaps it, and hands over what a runner that died under a test has printed.
     def bury
       @channel.close
       _, status = Process.wait2(@monitor)
       # Without a word from the monitor it was killed itself.
       @status ||= status.to_i.zero? ? Signal.list.fetch("KILL") : status.to_i
+      @capture.pour_into(*@stdio) if @page.read
     end
 
     def close
-      [@channel, @records].compact.each { |pipe| pipe.close unless pipe.closed? }
+      [@channel, @records, *@stdio].compact.each { |pipe| pipe.close unless pipe.closed? }
     end
 
     private
@@ -97,8 +99,8 @@ module RemudaRspec
         Linux.die_with_parent
         run.call(@capture, write_records)
       end
-      [descriptors.shift, write_records].each(&:close)
-      Monitor.new(channel, pid).watch { @capture.pour_into(*descriptors) unless @page.read.nil? }
+      [*descriptors, write_records].each(&:close)
+      Monitor.new(channel, pid).watch
     rescue Exception => error
       warn error.full_message(highlight: false)
     ensure

@@ -56,10 +56,13 @@ module RemudaRspec
       @replay.add_crash(number, status)
     end
 
-    # The end of the session: RSpec's exit code, and what it printed.
+    # The end of the session: RSpec's exit code, and what it printed. A formatter that fails ends RSpec; here it must
+    # not end what others have printed.
     def finish
       code = @replay.play
       [code, @messages.take]
+    rescue StandardError => error
+      [1, @messages.take + error.full_message(highlight: false)]
     end
   end
 end

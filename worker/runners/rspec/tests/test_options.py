@@ -201,6 +201,20 @@ def test_a_formatter_on_the_terminal_is_in_the_summary(suite):
     assert "T\n  fast\n  slow one\n  slow two (FAILED - 1)\n  group\n    three\n" in summary
 
 
+def test_a_formatter_that_fails_is_told(suite):
+    suite.write("spec/f_spec.rb", "RSpec.describe('F') { it('a') { } }\n")
+    suite.write("broken.rb", """
+        class Broken
+          RSpec::Core::Formatters.register self, :dump_summary
+          def initialize(output) = @output = output
+          def dump_summary(*) = raise("no paper")
+        end
+    """)
+    run = suite.run("-r", "./broken", "--format", "Broken", slots=1)
+    assert list(run.outcomes.values()) == ["passed"]
+    assert run.finished["exit"] == 1 and "no paper" in run.finished["summary"]
+
+
 def test_a_crash_is_a_failure_for_formatters_too(suite):
     suite.write("spec/c_spec.rb", "RSpec.describe('C') { it('a') { exit!(4) }; it('b') { } }\n")
     suite.run("--format", "json", "--out", "ours.json", slots=1)

@@ -124,6 +124,32 @@ def test_a_large_output_is_cut_in_the_middle_and_says_so(suite):
     assert len(text) < 1_100_000 and "bytes left out" in text
 
 
+STRANGE = """
+    # encoding: utf-8
+    class Mute < StandardError; def message = raise("no words"); end
+    RSpec.describe "Größe" do
+      it("ist \u2713") { raise "bytes \\xff" }
+      it("raises what cannot be told") { raise Mute }
+      it("expects ✓") { expect("ü").to eq "ö" }
+      it("skips ✓") { skip "später" }
+      it("warns") { RSpec.configuration.reporter.message("größer") }
+      after(:context) { raise "zuviel ✓" }
+    end
+"""
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_no_text_is_too_strange(suite, locale):
+    suite.write("spec/strange_spec.rb", STRANGE.replace("\n    ", "\n").lstrip())
+    args = ("--format", "json", "--out", "ours.json", "-fd")
+    run = suite.run(*args, slots=1, environment={"LANG": locale, "LC_ALL": locale})
+    assert run.outcomes, run.finished
+    assert not run.crashed and [run.outcomes["./spec/strange_spec.rb[1:%d]" % n] for n in range(1, 6)] == [
+        "failed", "failed", "failed", "skipped", "passed"]
+    assert run.late and "zuviel" in run.late[0]["detail"]["message"]
+    assert run.finished["exit"] == 1 and "Größe" in run.finished["summary"]
+
+
 def test_an_example_that_calls_exit_has_failed_and_the_rest_goes_on(suite):
     suite.write("spec/exit_spec.rb", """
         RSpec.describe "Exit" do

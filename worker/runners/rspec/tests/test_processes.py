@@ -29,6 +29,12 @@ def alive(pid):
         return False
 
 
+def printed_so_far(pid):
+    """What a process has written into the file behind its descriptor 1."""
+    with open("/proc/%d/fd/1" % pid) as file:
+        return file.read()
+
+
 def until(condition):
     deadline = time.monotonic() + fake_daemon.PATIENCE
     while not condition():
@@ -94,16 +100,22 @@ def test_when_the_daemon_goes_away_everything_ends(suite):
 
 
 def test_a_hanging_example_can_be_killed_and_its_neighbours_go_on(suite):
-    suite.write("spec/hang_spec.rb", 'RSpec.describe("Hang") { it("a") { }; it("b") { sleep }; it("c") { } }\n')
+    suite.write("spec/hang_spec.rb", """
+        RSpec.describe("Hang") { it("a") { }; it("b") { puts "waiting"; sleep }; it("c") { } }
+    """)
     loader = suite.load()
     loader.collect()
     runner = loader.fork()
     forked = loader.wait_for("forked")
     runner.run(0, 1, 2)
     runner.result(0)
-    os.kill(forked["runner"], signal.SIGKILL)
+    # Its file of captured output tells that it has come to where it hangs.
+    until(lambda: printed_so_far(forked["runner"]) == "waiting\n")
+    for pid in (forked["pid"], forked["runner"]):
+        os.kill(pid, signal.SIGKILL)
     gone = loader.wait_for("exited")
-    assert os.WTERMSIG(gone["status"]) == signal.SIGKILL
+    assert os.WTERMSIG(gone["status"]) == signal.SIGKILL and gone["test"] == 1
+    assert runner.printed() == "waiting\n"
     second = loader.fork()
     second.run(2)
     assert second.result(2)["outcome"] == "passed"
