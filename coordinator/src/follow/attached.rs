@@ -13,6 +13,7 @@ use remuda_protocol::spec::JobSpec;
 use remuda_store::{Message, Store, StoreError, Subscription};
 use tokio::task::JoinHandle;
 
+use super::alive::Alive;
 use super::keys::Keys;
 use super::names::Names;
 use super::signals::{Signal, Signals};
@@ -204,6 +205,10 @@ impl Run {
         let mut watch = Some(watch);
         let mut signals = Signals::new().map_err(|e| Error::io("listen for signals", e))?;
         let mut keys = self.keys.take();
+        let _alive = (self.options.role == Role::Owner && self.options.grace_ms > 0).then(|| {
+            let (job, options) = (self.spec.id.clone(), self.options.clone());
+            Alive::start(self.store.clone(), job, options.coordinator, options.grace_ms, options.live)
+        });
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !JobState::from_word(&self.view.state).is_some_and(JobState::is_over) {

@@ -1,6 +1,7 @@
 //! The attached run: what a job's events mean (`view`), their names (`names`), the loop that follows it (`attached`),
 //! its end (`ending`, `verdict`).
 
+mod alive;
 pub mod attached;
 pub mod change;
 pub mod ending;

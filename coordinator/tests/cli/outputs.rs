@@ -86,6 +86,22 @@ fn levels_choose_what_is_shown_at_once_and_at_the_end() {
 }
 
 #[test]
+fn a_job_that_is_over_is_reported_again_without_times_it_does_not_have() {
+    let ranch = Ranch::new();
+    let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "1"]);
+    let (url, first, again) = (farm.url(), "--html=first.html", "--html=again.html");
+    ranch.run(&["--redis", &url, "each", first, "sleep 0.2; test {} != b", ":::", "a", "b"]).exits(1);
+    // whatever is told more than a second after its end is told again
+    std::process::Command::new("sleep").arg("1.5").status().unwrap();
+    ranch.run(&["--redis", &url, "report", again, "--json", "sum.json", "latest"]).exits(1);
+    let read = |name: &str| std::fs::read_to_string(ranch.work().join(name)).unwrap();
+    assert!(read("first.html").contains(r#""stacked":false"#) && read("again.html").contains(r#""stacked":true"#));
+    assert!(read("again.html").contains("2 tasks: 1 passed, 1 failed"));
+    let summary: serde_json::Value = serde_json::from_str(&read("sum.json")).unwrap();
+    assert_eq!((summary["failed"].as_u64(), summary["workers"][0]["first_us"].is_null()), (Some(1), true));
+}
+
+#[test]
 fn several_workers_are_listed_at_the_end() {
     let ranch = Ranch::new();
     let one = ["--slots", "1"];

@@ -26,6 +26,25 @@ fn a_reader_that_goes_ends_the_run_and_nothing_panics() {
 }
 
 #[test]
+fn a_reader_that_is_slow_costs_time_and_not_the_run() {
+    let ranch = Ranch::new();
+    let print = "head -c 100000 /dev/zero | tr '\\0' x; sleep 1; touch done-{}";
+    let mut child = ranch
+        .command(&["each", "-n2", "--owner-grace", "1s", print, ":::", "1", "2", "3", "4", "5", "6", "7", "8"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // nobody reads until everything has run, long after the grace
+    while (1..=8).any(|n| !ranch.work().join(format!("done-{n}")).exists()) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended while its reader was slow");
+        std::process::Command::new("sleep").arg("0.05").status().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 800_000));
+}
+
+#[test]
 fn a_console_that_goes_ends_the_run_in_silence() {
     let ranch = Ranch::new();
     let mut child = ranch

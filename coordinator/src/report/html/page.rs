@@ -153,5 +153,5 @@ fn data(html: &Html, summary: &Summary) -> Value {
         })
         .collect();
     let wall = u64::try_from(summary.wall.as_micros()).unwrap_or(u64::MAX);
-    json!({"wall": wall, "total": html.rows.total, "tests": tests, "slots": slots, "missing": html.timeline.missing})
+    json!({"wall": wall, "total": html.rows.total, "tests": tests, "slots": slots, "missing": html.timeline.missing, "stacked": html.timeline.stacked})
 }

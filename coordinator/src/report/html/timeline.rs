@@ -33,6 +33,8 @@ pub(super) struct Timeline {
     resolution: u64,
     /// Slots that were too many to draw.
     pub missing: usize,
+    /// When things ran is not known.
+    pub stacked: bool,
 }
 
 /// 0 passed, 1 skipped or cancelled, 2 flaky, 3 failed.
@@ -69,6 +71,7 @@ impl Timeline {
 
     /// A job that is told again has no times of its own: what each slot ran is laid end to end.
     pub(super) fn restack(&mut self) {
+        self.stacked = true;
         for stretches in self.slots.values_mut() {
             let mut end = 0;
             for stretch in stretches {
