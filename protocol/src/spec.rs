@@ -156,11 +156,39 @@ pub enum Adapter {
         /// What stays together: a class is a group of the outermost level.
         group_by: GroupBy,
     },
+    /// cargo-nextest: one process for each test, as nextest starts them.
+    CargoNextest {
+        /// The words before the arguments: `cargo nextest`.
+        program: Vec<String>,
+        /// The user's own arguments.
+        args: Vec<String>,
+    },
+    /// `cargo test`: the tests of a program batched in processes of libtest.
+    CargoTest {
+        /// The words before the arguments: `cargo test`.
+        program: Vec<String>,
+        /// The user's own arguments.
+        args: Vec<String>,
+    },
     /// A published adapter of the ABQ native-runner protocol 0.2.
     Abq {
         /// The command that starts it.
         argv: Vec<String>,
     },
+}
+
+impl Adapter {
+    /// Whether it runs the tests of a framework that tells them apart.
+    #[must_use]
+    pub fn is_framework(&self) -> bool {
+        !matches!(self, Self::Command { .. })
+    }
+
+    /// Whether the framework's bridge keeps the timeout of a test itself, because only it sees when one begins.
+    #[must_use]
+    pub fn keeps_time(&self) -> bool {
+        matches!(self, Self::CargoNextest { .. } | Self::CargoTest { .. })
+    }
 }
 
 /// A group.

@@ -129,7 +129,10 @@ pub fn describe(plan: &crate::job::Plan, settings: &Layer) -> String {
                 remuda_protocol::spec::Template::Argv(words) => crate::job::template::command_line(words),
                 remuda_protocol::spec::Template::Shell(line) => format!("sh -c '{line}'"),
             },
-            Adapter::Pytest { program, args, .. } | Adapter::Rspec { program, args, .. } => {
+            Adapter::Pytest { program, args, .. }
+            | Adapter::Rspec { program, args, .. }
+            | Adapter::CargoNextest { program, args }
+            | Adapter::CargoTest { program, args } => {
                 format!("{} {}", program.join(" "), crate::job::template::command_line(args))
             }
             Adapter::Abq { argv } => argv.join(" "),

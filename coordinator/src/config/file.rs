@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use remuda_protocol::graph;
+use remuda_protocol::spec::Adapter;
 
 use super::layers::Layer;
 use super::reader::{Located, Source, Table, nearest};
@@ -71,6 +72,11 @@ pub enum What {
         program: CommandText,
         /// Its arguments.
         args: Vec<String>,
+    },
+    /// cargo-nextest or `cargo test`.
+    Cargo {
+        /// Which, and its arguments.
+        adapter: Adapter,
     },
     /// An ABQ adapter.
     Abq {
@@ -334,7 +340,7 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             return Err(table.value_error(
                 "adapter",
                 line,
-                "a group has an `adapter` (command, files, pytest, rspec, abq) or `up`".into(),
+                "a group has an `adapter` (command, files, pytest, rspec, cargo-nextest, cargo-test, abq) or `up`".into(),
             ));
         };
         let count = value(table.take::<u32>("count")?).unwrap_or(1);
@@ -351,6 +357,14 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             Ok(What::Files { command: required(table, line, "command")?, files: required(table, line, "files")? })
         }
         "abq" => Ok(What::Abq { command: required(table, line, "command")? }),
+        "cargo-nextest" => {
+            let (program, args) = called(table, "cargo nextest")?;
+            Ok(What::Cargo { adapter: Adapter::CargoNextest { program, args } })
+        }
+        "cargo-test" => {
+            let (program, args) = called(table, "cargo test")?;
+            Ok(What::Cargo { adapter: Adapter::CargoTest { program, args } })
+        }
         "pytest" => {
             settings.isolation = value(table.take("isolation")?);
             settings.group_by = value(table.take("group_by")?);
@@ -364,12 +378,18 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             Ok(What::Rspec { program, args: value(table.take("args")?).unwrap_or_default() })
         }
         other => {
-            let known = ["command", "files", "pytest", "rspec", "abq"];
+            let known = ["command", "files", "pytest", "rspec", "cargo-nextest", "cargo-test", "abq"];
             let near = nearest(other, known.into_iter()).map(|n| format!("; the nearest is `{n}`")).unwrap_or_default();
             let problem = format!("there is no adapter `{other}` (known: {}){near}", known.join(", "));
             Err(table.value_error("adapter", adapter.line, problem))
         }
     }
+}
+
+/// The words that start a framework, and its arguments.
+fn called(table: &mut Table<'_>, usual: &str) -> Result<(Vec<String>, Vec<String>), ConfigError> {
+    let program = value(table.take::<CommandText>("program")?).unwrap_or_else(|| CommandText::Line(usual.to_owned()));
+    Ok((program.words(), value(table.take("args")?).unwrap_or_default()))
 }
 
 fn required<T: Value>(table: &mut Table<'_>, line: usize, key: &'static str) -> Result<T, ConfigError> {

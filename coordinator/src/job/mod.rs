@@ -3,6 +3,7 @@
 
 pub mod adhoc;
 pub mod again;
+pub mod cargo;
 pub mod files;
 pub mod place;
 pub mod pytest;
@@ -128,14 +129,15 @@ fn adapter_of(group: &GroupConfig, folder: &Path) -> Result<(GroupKind, Adapter,
         What::Files { command: text, files } => {
             (GroupKind::Tests, command(text), Items::Known(files::matching(&group.name, folder, files)?))
         }
-        What::Abq { command } => (GroupKind::Tests, Adapter::Abq { argv: words(command) }, Items::Collected),
+        What::Cargo { adapter } => (GroupKind::Tests, adapter.clone(), Items::Collected),
+        What::Abq { command } => (GroupKind::Tests, Adapter::Abq { argv: command.words() }, Items::Collected),
         What::Pytest { program, args } => {
             let settings = &group.settings;
-            let adapter = pytest_adapter(words(program), args.clone(), settings.isolation, settings.group_by);
+            let adapter = pytest_adapter(program.words(), args.clone(), settings.isolation, settings.group_by);
             (GroupKind::Tests, adapter, Items::Collected)
         }
         What::Rspec { program, args } => {
-            (GroupKind::Tests, rspec::adapter(words(program), args.clone()), Items::Collected)
+            (GroupKind::Tests, rspec::adapter(program.words(), args.clone()), Items::Collected)
         }
     })
 }
@@ -144,13 +146,6 @@ fn once(text: &CommandText) -> String {
     match text {
         CommandText::Line(line) => line.clone(),
         CommandText::Words(words) => template::command_line(words),
-    }
-}
-
-fn words(text: &CommandText) -> Vec<String> {
-    match text {
-        CommandText::Line(line) => line.split_whitespace().map(str::to_owned).collect(),
-        CommandText::Words(words) => words.clone(),
     }
 }
 

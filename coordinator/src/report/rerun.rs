@@ -3,6 +3,7 @@
 use remuda_protocol::item::{self, Item};
 use remuda_protocol::spec::{Adapter, JobSpec};
 
+use crate::job::cargo;
 use crate::job::template::command_line;
 
 /// The line for a task of a group, if there is one.
@@ -15,6 +16,8 @@ pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
             Some(format!("remuda run -- {}", command_line(&words)))
         }
         Adapter::Command { template } => Some(item::command(template, &Item::new(id, task), 0)),
+        Adapter::CargoNextest { program, args } => Some(cargo::rerun_nextest(program, args, id)),
+        Adapter::CargoTest { program, args } => Some(cargo::rerun_test(program, args, id)),
         Adapter::Abq { .. } => None,
     }
 }
