@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use remuda_protocol::graph;
 use remuda_protocol::spec::Adapter;
 
+use super::frameworks::{self, BatchGroup};
 use super::layers::Layer;
 use super::reader::{Located, Source, Table, nearest};
 use super::values::{CommandText, Span, Variables};
@@ -73,11 +74,10 @@ pub enum What {
         /// Its arguments.
         args: Vec<String>,
     },
-    /// cargo-nextest or `cargo test`.
-    Cargo {
-        /// Which, and its arguments.
-        adapter: Adapter,
-    },
+    /// A framework with a bridge of its own, and its arguments.
+    Framework(Adapter),
+    /// Ids in a template.
+    Batch(BatchGroup),
     /// An ABQ adapter.
     Abq {
         /// What starts it.
@@ -328,7 +328,7 @@ fn read_group(
     Ok((group, needs))
 }
 
-fn value<T>(found: Option<Located<T>>) -> Option<T> {
+pub(super) fn value<T>(found: Option<Located<T>>) -> Option<T> {
     found.map(|f| f.value)
 }
 
@@ -340,7 +340,8 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             return Err(table.value_error(
                 "adapter",
                 line,
-                "a group has an `adapter` (command, files, pytest, rspec, cargo-nextest, cargo-test, abq) or `up`".into(),
+                "a group has an `adapter` (command, files, pytest, rspec, cargo-nextest, cargo-test, batch, abq) or `up`"
+                    .into(),
             ));
         };
         let count = value(table.take::<u32>("count")?).unwrap_or(1);
@@ -348,6 +349,9 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
     };
     if up.is_some() {
         return Err(table.value_error("adapter", adapter.line, "a group has either an adapter or `up`".into()));
+    }
+    if let Some(found) = frameworks::read(&adapter.value, table, line)? {
+        return Ok(found);
     }
     match adapter.value.as_str() {
         "command" => {
@@ -357,14 +361,6 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             Ok(What::Files { command: required(table, line, "command")?, files: required(table, line, "files")? })
         }
         "abq" => Ok(What::Abq { command: required(table, line, "command")? }),
-        "cargo-nextest" => {
-            let (program, args) = called(table, "cargo nextest")?;
-            Ok(What::Cargo { adapter: Adapter::CargoNextest { program, args } })
-        }
-        "cargo-test" => {
-            let (program, args) = called(table, "cargo test")?;
-            Ok(What::Cargo { adapter: Adapter::CargoTest { program, args } })
-        }
         "pytest" => {
             settings.isolation = value(table.take("isolation")?);
             settings.group_by = value(table.take("group_by")?);
@@ -378,21 +374,16 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             Ok(What::Rspec { program, args: value(table.take("args")?).unwrap_or_default() })
         }
         other => {
-            let known = ["command", "files", "pytest", "rspec", "cargo-nextest", "cargo-test", "abq"];
-            let near = nearest(other, known.into_iter()).map(|n| format!("; the nearest is `{n}`")).unwrap_or_default();
+            let known = [&["command", "files", "pytest", "rspec"][..], &frameworks::KNOWN, &["abq"]].concat();
+            let near =
+                nearest(other, known.iter().copied()).map(|n| format!("; the nearest is `{n}`")).unwrap_or_default();
             let problem = format!("there is no adapter `{other}` (known: {}){near}", known.join(", "));
             Err(table.value_error("adapter", adapter.line, problem))
         }
     }
 }
 
-/// The words that start a framework, and its arguments.
-fn called(table: &mut Table<'_>, usual: &str) -> Result<(Vec<String>, Vec<String>), ConfigError> {
-    let program = value(table.take::<CommandText>("program")?).unwrap_or_else(|| CommandText::Line(usual.to_owned()));
-    Ok((program.words(), value(table.take("args")?).unwrap_or_default()))
-}
-
-fn required<T: Value>(table: &mut Table<'_>, line: usize, key: &'static str) -> Result<T, ConfigError> {
+pub(super) fn required<T: Value>(table: &mut Table<'_>, line: usize, key: &'static str) -> Result<T, ConfigError> {
     match table.take(key)? {
         Some(found) => Ok(found.value),
         None => Err(table.value_error(key, line, format!("is missing; expected {}", T::WHAT))),

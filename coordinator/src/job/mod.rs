@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use remuda_protocol::PROTOCOL;
-use remuda_protocol::spec::{Adapter, GroupBy, GroupKind, GroupSpec, Isolation, JobSpec, LaneSpec, MAX_ID_BYTES, Tree};
+use remuda_protocol::spec::{
+    Adapter, BatchSpec, GroupBy, GroupKind, GroupSpec, Isolation, JobSpec, LaneSpec, MAX_ID_BYTES, Tree,
+};
 
 use crate::cli::{GroupByArg, IsolationArg, OnDisconnect};
 use crate::config::file::GroupSettings;
@@ -129,7 +131,16 @@ fn adapter_of(group: &GroupConfig, folder: &Path) -> Result<(GroupKind, Adapter,
         What::Files { command: text, files } => {
             (GroupKind::Tests, command(text), Items::Known(files::matching(&group.name, folder, files)?))
         }
-        What::Cargo { adapter } => (GroupKind::Tests, adapter.clone(), Items::Collected),
+        What::Framework(adapter) => (GroupKind::Tests, adapter.clone(), Items::Collected),
+        What::Batch(batch) => {
+            let mut items = checked(&batch.items)?;
+            if !batch.files.is_empty() {
+                items.extend(files::matching(&group.name, folder, &batch.files)?);
+            }
+            let (list, command) = (batch.list.as_ref().map(template::template), template::template(&batch.command));
+            let spec = BatchSpec { list, items, command, id: batch.id.clone(), most: batch.most };
+            (GroupKind::Tests, Adapter::Batch(spec), Items::Collected)
+        }
         What::Abq { command } => (GroupKind::Tests, Adapter::Abq { argv: command.words() }, Items::Collected),
         What::Pytest { program, args } => {
             let settings = &group.settings;

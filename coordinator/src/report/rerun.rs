@@ -18,6 +18,6 @@ pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
         Adapter::Command { template } => Some(item::command(template, &Item::new(id, task), 0)),
         Adapter::CargoNextest { program, args } => Some(cargo::rerun_nextest(program, args, id)),
         Adapter::CargoTest { program, args } => Some(cargo::rerun_test(program, args, id)),
-        Adapter::Abq { .. } => None,
+        Adapter::Batch(_) | Adapter::Abq { .. } => None,
     }
 }

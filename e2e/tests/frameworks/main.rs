@@ -2,5 +2,6 @@
 //! tell the same of every test.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod batch;
 mod cargo;
 mod support;

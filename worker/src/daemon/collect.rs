@@ -151,7 +151,7 @@ impl Daemon {
                 (argv, rspec::load_settings(args, *isolation, *group_by, slots, job))
             }
             Adapter::Abq { argv } => return Ok((abq::command(), abq::load_settings(argv, group.timeout_ms, job))),
-            bridged @ (Adapter::CargoNextest { .. } | Adapter::CargoTest { .. }) => {
+            bridged @ (Adapter::CargoNextest { .. } | Adapter::CargoTest { .. } | Adapter::Batch(_)) => {
                 let (timeout, grace) = (group.timeout_ms, group.grace_ms);
                 let settings = frameworks::load_settings(bridged, timeout, grace, self.settings.slots, job);
                 return Ok((frameworks::command(), settings));
@@ -259,6 +259,7 @@ impl Daemon {
             project: format!("{}/{}", spec.project, group.name),
             group_by,
             ordered: matches!(group.adapter, Adapter::Abq { .. }),
+            startup_us: loader.options.startup_us,
             limits: (loader.options.maxfail.unwrap_or(0), slots.unwrap_or(0)),
         })
     }

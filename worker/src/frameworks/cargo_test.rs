@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use super::capture::{Captures, Record, crate_name};
 use super::libtest::{self, Stream};
-use super::{Asks, Ending, Event, Found, Launch, Limits, Load, Reader, SlotEnv, Suite, Verdict, over, tool};
+use super::{Asks, Ending, Event, Found, Launch, Limits, Load, Reader, SlotEnv, Suite, Verdict, gather, over, tool};
 use crate::adapter::command::clipped;
 use crate::bridge::ended_how;
 use crate::bridge::loader::{Failure, Link};
 
+/// What a start of a program of libtest costs, about.
+const STARTUP_US: u64 = 5_000;
 /// Flags of libtest that say how it tells, with a value: its output is read here.
 const TELLING_VALUES: &[&str] = &["--format", "--color", "--test-threads", "--logfile", "-Z"];
 /// The same without one.
@@ -204,7 +206,7 @@ impl Suite for CargoTest {
     }
 
     fn asks(&self) -> Asks {
-        Asks::default()
+        Asks { startup_us: Some(STARTUP_US), ..Asks::default() }
     }
 
     fn known(&mut self, test: u32) -> Option<Verdict> {
@@ -214,22 +216,17 @@ impl Suite for CargoTest {
     fn launch(
         &mut self,
         queue: &VecDeque<u32>,
-        alone: &dyn Fn(u32) -> bool,
+        most: &dyn Fn(u32) -> usize,
         _attempt: u32,
         slot: &SlotEnv,
     ) -> Result<Launch, String> {
         let head = queue.front().copied().unwrap_or_default();
         let number = self.tests.get(head as usize).ok_or("the manifest has no such test")?.0;
         let program = &self.programs[number];
-        let mine = |test: &u32| self.tests.get(*test as usize).is_some_and(|(p, _)| *p == number);
-        let tests: Vec<u32> = if alone(head) {
-            vec![head]
-        } else {
-            queue.iter().copied().filter(|test| mine(test) && !alone(*test)).collect()
-        };
+        let tests = gather(queue, most, |test| self.tests.get(test as usize).is_some_and(|(p, _)| *p == number));
         let named = |test: &u32| (self.tests[*test as usize].1.clone(), *test);
         let mut argv = program.argv.clone();
-        let mut limits = Limits { test: self.timeout, whole: None, grace: self.grace, leak: Duration::ZERO };
+        let mut limits = Limits { test: self.timeout, whole: None, grace: self.grace, ..Limits::default() };
         let reader: Box<dyn Reader> = match program.kind {
             Kind::Libtest => {
                 argv.push("--exact".into());

@@ -13,6 +13,7 @@
 //! It starts nothing and keeps no clock. The slot does the rest: a process that ends without a result for each of its
 //! tests is split, until the guilty test is alone; a test that passes its limit is killed, and only that one is blamed.
 
+mod batch;
 mod bridge;
 mod capture;
 mod cargo_test;
@@ -31,6 +32,8 @@ use std::time::Duration;
 use remuda_protocol::spec::Adapter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+pub(crate) use slot::STARTUP;
 
 /// The first argument by which a process knows that it is such a bridge.
 const MARK: &str = "remuda-framework";
@@ -128,6 +131,8 @@ struct Limits {
     grace: Duration,
     /// How long a pipe that outlives the process is read on.
     leak: Duration,
+    /// How long what it has started may go on after it.
+    lingers: Duration,
 }
 
 /// A test's result.
@@ -144,6 +149,8 @@ struct Verdict {
     subtests: Vec<(String, String, String)>,
     /// As the framework says; else as long as we saw it run.
     us: Option<f64>,
+    /// What of that was the process's start, if its reader can tell, µs.
+    startup_us: f64,
     /// Kept apart from other outcomes: `flaky`.
     word: &'static str,
 }
@@ -194,16 +201,19 @@ trait Reader: std::fmt::Debug {
 trait Suite {
     fn tests(&self) -> &[Found];
     fn asks(&self) -> Asks;
+    /// This process is a slot's from now on.
+    fn forked(&mut self) {}
     /// A test that needs no process.
     fn known(&mut self, _test: u32) -> Option<Verdict> {
         None
     }
-    /// The next process for the head of the queue, which is not empty. `alone`: tests that must not share it.
+    /// The next process for the head of the queue, which is not empty. `most`: with how many
+    /// a test may share a process.
     /// `attempt` is that of the first test, from 1.
     fn launch(
         &mut self,
         queue: &VecDeque<u32>,
-        alone: &dyn Fn(u32) -> bool,
+        most: &dyn Fn(u32) -> usize,
         attempt: u32,
         slot: &SlotEnv,
     ) -> Result<Launch, String>;
@@ -235,6 +245,20 @@ impl SlotEnv {
     fn get(&self, name: &str) -> Option<&str> {
         self.all.iter().rev().find(|(n, _)| n == name).and_then(|(_, v)| v.to_str())
     }
+}
+
+/// The head of the queue and those after it that are `mine`, as many as they all allow.
+fn gather(queue: &VecDeque<u32>, most: &dyn Fn(u32) -> usize, mine: impl Fn(u32) -> bool) -> Vec<u32> {
+    let mut tests = Vec::new();
+    let mut limit = usize::MAX;
+    for &test in queue.iter().filter(|test| mine(**test)) {
+        let allowed = limit.min(most(test).max(1));
+        if tests.len() < allowed {
+            tests.push(test);
+            limit = allowed;
+        }
+    }
+    tests
 }
 
 /// `base` with `more` over it.

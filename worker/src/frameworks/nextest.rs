@@ -294,7 +294,7 @@ impl Suite for Nextest {
     fn launch(
         &mut self,
         queue: &VecDeque<u32>,
-        _alone: &dyn Fn(u32) -> bool,
+        _most: &dyn Fn(u32) -> usize,
         attempt: u32,
         slot: &SlotEnv,
     ) -> Result<Launch, String> {
@@ -328,6 +328,7 @@ impl Suite for Nextest {
             whole: None,
             grace: test.rules.grace,
             leak: test.rules.leak,
+            lingers: Duration::ZERO,
         };
         let reader = Box::new(One {
             test: number,

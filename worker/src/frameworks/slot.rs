@@ -24,6 +24,9 @@ use crate::warden::tree::Children;
 /// After a test of this length the daemon is told when the next one starts.
 const LONG: Duration = Duration::from_millis(50);
 
+/// What the daemon calls the price of a process's start.
+pub(crate) const STARTUP: &str = "start-up";
+
 /// The process in hand.
 struct Running {
     launch: Launch,
@@ -52,8 +55,8 @@ struct Slot {
     daemon: Socket,
     signals: Signals,
     queue: VecDeque<u32>,
-    /// Tests that must not share a process any more.
-    alone: HashSet<u32>,
+    /// Tests that share a process with fewer others than before, because such a process ended under one of them.
+    most: HashMap<u32, usize>,
     /// Failed attempts of tests that are tried again here.
     attempts: HashMap<u32, Vec<Verdict>>,
     /// The head of the queue waits so long for its next attempt.
@@ -76,7 +79,7 @@ pub(super) fn run(start: Start, suite: Box<dyn Suite>) -> i32 {
         daemon: Socket::new(daemon),
         signals,
         queue: VecDeque::new(),
-        alone: HashSet::new(),
+        most: HashMap::new(),
         attempts: HashMap::new(),
         pause: None,
         last: false,
@@ -124,8 +127,8 @@ impl Slot {
                 continue;
             }
             let attempt = 1 + self.attempts.get(&head).map_or(0, |v| u32::try_from(v.len()).unwrap_or(u32::MAX));
-            let alone = |test: u32| self.alone.contains(&test);
-            let launched = self.suite.launch(&self.queue, &alone, attempt, &self.env).and_then(|launch| {
+            let most = |test: u32| self.most.get(&test).copied().unwrap_or(usize::MAX);
+            let launched = self.suite.launch(&self.queue, &most, attempt, &self.env).and_then(|launch| {
                 let child = Child::start(&launch)?;
                 Ok((launch, child))
             });
@@ -166,7 +169,7 @@ impl Slot {
     fn next_deadline(&self) -> Option<Instant> {
         let Some(running) = &self.running else { return self.pause };
         if let Some((_, at)) = running.child.ended {
-            return Some(at + running.launch.limits.leak);
+            return Some(at + running.launch.limits.leak.max(running.launch.limits.lingers));
         }
         match running.told {
             Some(told) => Some(told + running.launch.limits.grace),
@@ -218,7 +221,8 @@ impl Slot {
         let now = Instant::now();
         let Some((status, at)) = running.child.ended else { return running.mind_limits(now) };
         let leaking = !running.child.is_read();
-        if leaking && now < at + running.launch.limits.leak {
+        let limits = &running.launch.limits;
+        if leaking && now < at + limits.leak || children != Children::None && now < at + limits.lingers {
             return;
         }
         if children != Children::None {
@@ -295,12 +299,10 @@ impl Slot {
             verdict.sections = rest;
             let since = running.current.filter(|(t, _)| *t == test).map_or(running.last, |(_, at)| at);
             self.judge(test, verdict, since.elapsed().as_secs_f64() * 1e6);
-        } else if again.len() == running.launch.tests.len() {
-            // nothing is known of it: smaller batches find the guilty one
-            let half = again.len().div_ceil(2);
-            self.alone.extend(&again[..half.min(again.len())]);
         } else {
-            self.alone.extend(&again);
+            // it cannot be seen which one it was: smaller batches find it
+            let half = (running.launch.tests.len() / 2).max(1);
+            self.most.extend(again.iter().map(|test| (*test, half)));
         }
         again.reverse();
         for test in again {
@@ -322,7 +324,7 @@ impl Slot {
     }
 
     fn finish(&mut self, test: u32, mut verdict: Verdict, us: f64) {
-        self.alone.remove(&test);
+        self.most.remove(&test);
         let earlier = self.attempts.remove(&test).unwrap_or_default();
         if !earlier.is_empty() {
             let of = earlier.len() + 1;
@@ -380,6 +382,9 @@ impl Running {
 /// A result in the words of the runner protocol.
 fn result(test: u32, verdict: &Verdict, us: f64) -> Value {
     let mut message = json!({"type": "result", "test": test, "outcome": verdict.outcome, "us": [0.0, us, 0.0]});
+    if verdict.startup_us > 0.0 {
+        message["wide"] = json!([[STARTUP, verdict.startup_us]]);
+    }
     let mut detail = json!({});
     for (name, text) in [("message", &verdict.message), ("longrepr", &verdict.text), ("reason", &verdict.reason)] {
         if !text.is_empty() {
