@@ -176,6 +176,13 @@ pub enum Adapter {
         /// The user's own arguments.
         args: Vec<String>,
     },
+    /// `go test`: each package compiled once, its tests in batches.
+    GoTest {
+        /// The words before the arguments: `go test`.
+        program: Vec<String>,
+        /// The user's own arguments.
+        args: Vec<String>,
+    },
     /// Any framework that takes ids on its command line and leaves a report.
     Batch(BatchSpec),
     /// A published adapter of the ABQ native-runner protocol 0.2.
@@ -210,7 +217,7 @@ impl Adapter {
     /// Whether the framework's bridge keeps the timeout of a test itself, because only it sees when one begins.
     #[must_use]
     pub fn keeps_time(&self) -> bool {
-        matches!(self, Self::CargoNextest { .. } | Self::CargoTest { .. } | Self::Batch(_))
+        matches!(self, Self::CargoNextest { .. } | Self::CargoTest { .. } | Self::GoTest { .. } | Self::Batch(_))
     }
 }
 

@@ -132,7 +132,8 @@ pub fn describe(plan: &crate::job::Plan, settings: &Layer) -> String {
             Adapter::Pytest { program, args, .. }
             | Adapter::Rspec { program, args, .. }
             | Adapter::CargoNextest { program, args }
-            | Adapter::CargoTest { program, args } => {
+            | Adapter::CargoTest { program, args }
+            | Adapter::GoTest { program, args } => {
                 format!("{} {}", program.join(" "), crate::job::template::command_line(args))
             }
             Adapter::Batch(batch) => match &batch.command {

@@ -340,7 +340,7 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             return Err(table.value_error(
                 "adapter",
                 line,
-                "a group has an `adapter` (command, files, pytest, rspec, cargo-nextest, cargo-test, batch, abq) or `up`"
+                "a group has an `adapter` (command, files, pytest, rspec, cargo-nextest, cargo-test, go-test, batch, abq) or `up`"
                     .into(),
             ));
         };

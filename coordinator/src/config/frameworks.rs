@@ -9,7 +9,7 @@ use super::reader::Table;
 use super::values::CommandText;
 
 /// The adapters that are read here.
-pub(super) const KNOWN: [&str; 3] = ["cargo-nextest", "cargo-test", "batch"];
+pub(super) const KNOWN: [&str; 4] = ["cargo-nextest", "cargo-test", "go-test", "batch"];
 
 /// A group that takes ids on its command line and leaves a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,10 @@ pub(super) fn read(adapter: &str, table: &mut Table<'_>, line: usize) -> Result<
         "cargo-test" => {
             let (program, args) = called(table, "cargo test")?;
             What::Framework(Adapter::CargoTest { program, args })
+        }
+        "go-test" => {
+            let (program, args) = called(table, "go test")?;
+            What::Framework(Adapter::GoTest { program, args })
         }
         "batch" => What::Batch(batch(table, line)?),
         _ => return Ok(None),

@@ -4,23 +4,9 @@
 
 use remuda_protocol::spec::Adapter;
 
+use super::frameworks::Called;
 use super::template::command_line;
 use crate::config::values::Slots;
-
-/// A command of cargo's that is run test by test.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Called {
-    /// Name of the group.
-    pub name: &'static str,
-    /// How it runs.
-    pub adapter: Adapter,
-    /// `-j` of nextest, `--test-threads` of libtest.
-    pub slots: Option<Slots>,
-    /// `--retries`.
-    pub retries: Option<u32>,
-    /// `--max-fail`, `--fail-fast`.
-    pub maxfail: Option<u32>,
-}
 
 /// Flags that choose tests among those that are built, with a value.
 const FILTER_VALUES: &[&str] = &["-E", "--filterset", "--filter-expr", "--partition", "--skip"];
@@ -118,10 +104,10 @@ pub fn recognise(words: &[String]) -> Option<Called> {
     Some(if nextest {
         let adapter = Adapter::CargoNextest { program: words[..run].to_vec(), args };
         let maxfail = known.maxfail;
-        Called { name: "cargo-nextest", adapter, slots: known.jobs, retries: known.retries, maxfail }
+        Called { name: "cargo-nextest", adapter, slots: known.jobs, retries: known.retries, maxfail, verbosity: 0 }
     } else {
         let adapter = Adapter::CargoTest { program: words[..=run].to_vec(), args };
-        Called { name: "cargo-test", adapter, slots: known.threads, retries: None, maxfail: None }
+        Called { name: "cargo-test", adapter, slots: known.threads, retries: None, maxfail: None, verbosity: 0 }
     })
 }
 

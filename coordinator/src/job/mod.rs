@@ -5,6 +5,8 @@ pub mod adhoc;
 pub mod again;
 pub mod cargo;
 pub mod files;
+pub mod frameworks;
+pub mod go;
 pub mod place;
 pub mod pytest;
 pub mod rows;

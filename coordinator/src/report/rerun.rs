@@ -3,8 +3,8 @@
 use remuda_protocol::item::{self, Item};
 use remuda_protocol::spec::{Adapter, JobSpec};
 
-use crate::job::cargo;
 use crate::job::template::command_line;
+use crate::job::{cargo, go};
 
 /// The line for a task of a group, if there is one.
 #[must_use]
@@ -18,6 +18,7 @@ pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
         Adapter::Command { template } => Some(item::command(template, &Item::new(id, task), 0)),
         Adapter::CargoNextest { program, args } => Some(cargo::rerun_nextest(program, args, id)),
         Adapter::CargoTest { program, args } => Some(cargo::rerun_test(program, args, id)),
+        Adapter::GoTest { program, args } => Some(go::rerun(program, args, id)),
         Adapter::Batch(_) | Adapter::Abq { .. } => None,
     }
 }

@@ -4,4 +4,5 @@
 
 mod batch;
 mod cargo;
+mod go;
 mod support;

@@ -151,7 +151,10 @@ impl Daemon {
                 (argv, rspec::load_settings(args, *isolation, *group_by, slots, job))
             }
             Adapter::Abq { argv } => return Ok((abq::command(), abq::load_settings(argv, group.timeout_ms, job))),
-            bridged @ (Adapter::CargoNextest { .. } | Adapter::CargoTest { .. } | Adapter::Batch(_)) => {
+            bridged @ (Adapter::CargoNextest { .. }
+            | Adapter::CargoTest { .. }
+            | Adapter::GoTest { .. }
+            | Adapter::Batch(_)) => {
                 let (timeout, grace) = (group.timeout_ms, group.grace_ms);
                 let settings = frameworks::load_settings(bridged, timeout, grace, self.settings.slots, job);
                 return Ok((frameworks::command(), settings));

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use remuda_protocol::spec::Adapter;
 use serde_json::{Value, json};
 
-use super::{Load, Suite, batch, cargo_test, nextest, slot};
+use super::{Load, Suite, batch, cargo_test, go_test, nextest, slot};
 use crate::bridge::loader::{Backend, Failure, Link, Start};
 
 /// A bridge to a framework.
@@ -26,6 +26,7 @@ impl Backend for Frameworks {
         self.suite = Some(match &self.load.adapter {
             Adapter::CargoNextest { program, args } => Box::new(nextest::collect(&self.load, program, args, link)?),
             Adapter::CargoTest { program, args } => Box::new(cargo_test::collect(&self.load, program, args, link)?),
+            Adapter::GoTest { program, args } => Box::new(go_test::collect(&self.load, program, args, link)?),
             Adapter::Batch(spec) => Box::new(batch::collect(&self.load, spec, link)?),
             other => {
                 let message = format!("no bridge leads to {other:?}; this worker is older than the submitter");

@@ -25,6 +25,8 @@ pub(super) const MARK: &str = "remuda-capture";
 pub(super) const FOLDER: &str = "REMUDA_CAPTURE";
 /// Set: programs list their tests into a file beside the record.
 const LISTS: &str = "REMUDA_CAPTURE_LISTS";
+/// Said where go starts a test program: the program is kept, because go removes it.
+const GO: &str = "--go";
 /// Said by the script that stands in for rustdoc.
 const RUSTDOC: &str = "--rustdoc";
 /// The runner or rustdoc that the user has set: it stays in between.
@@ -96,6 +98,16 @@ impl Captures {
         Ok(Self { folder: tempfile::Builder::new().prefix("remuda-capture-").tempdir()? })
     }
 
+    /// What go is told to start its test programs with.
+    pub(super) fn go_exec() -> String {
+        format!("/proc/{}/exe {MARK} {GO}", std::process::id())
+    }
+
+    /// Leaves the folder where it is: another process removes it.
+    pub(super) fn keep(self) {
+        let _ = self.folder.keep();
+    }
+
     /// Variables for cargo. `lists`: programs shall list their tests, and rustdoc is captured too.
     pub(super) fn variables(&self, lists: bool) -> io::Result<Vec<(String, Option<String>)>> {
         // this process outlives the capture, and is named so that a replaced file does not matter
@@ -148,6 +160,9 @@ fn runner_variables() -> impl Iterator<Item = String> {
 /// Runs a capture; returns only if it could not go on as the program.
 pub(super) fn main() -> i32 {
     let mut words: Vec<OsString> = std::env::args_os().skip(2).collect();
+    if words.first().is_some_and(|w| w == GO) {
+        return go(&words[1..]);
+    }
     let rustdoc = words.first().is_some_and(|w| w == RUSTDOC);
     if rustdoc {
         words[0] = std::env::var_os(format!("{BEFORE}RUSTDOC")).unwrap_or_else(|| "rustdoc".into());
@@ -195,6 +210,32 @@ pub(super) fn main() -> i32 {
     let error = command.exec();
     eprintln!("remuda: {} could not be started: {error}", program.display());
     127
+}
+
+/// A test program of go's: kept, written down, and asked for its tests.
+fn go(words: &[OsString]) -> i32 {
+    let Some(program) = words.first() else { return 2 };
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap_or_default());
+    let kept = folder.join(format!("{}.test", std::process::id()));
+    let made = fs::hard_link(program, &kept).or_else(|_| fs::copy(program, &kept).map(drop));
+    let mut argv = words.to_vec();
+    argv[0] = kept.clone().into_os_string();
+    match made.and_then(|()| record(&argv, kept.as_os_str(), false)) {
+        Ok(Next::Lists(file)) => {
+            let run = argv.iter().find_map(|w| w.to_str()?.strip_prefix("-test.run="));
+            let list = run.map_or_else(|| ".*".to_owned(), super::go_test::of_tests);
+            let mut command = Command::new(&kept);
+            command.arg(format!("-test.list={list}")).stdout(file);
+            let error = command.exec();
+            eprintln!("remuda: {} could not be started: {error}", kept.display());
+            127
+        }
+        Ok(_) => 0,
+        Err(error) => {
+            eprintln!("remuda: {} could not be kept: {error}", program.display());
+            2
+        }
+    }
 }
 
 enum Next {

@@ -18,6 +18,7 @@ mod bridge;
 mod capture;
 mod cargo_test;
 mod child;
+mod go_test;
 mod libtest;
 mod nextest;
 mod nextest_config;
