@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Outcomes, Seen, command, example, remuda};
+use crate::support::{Outcomes, Seen, built, command, example, remuda};
 
 fn outcomes(list: &[(&str, &str)]) -> Outcomes {
     list.iter().map(|(id, outcome)| ((*id).to_owned(), (*outcome).to_owned())).collect()
@@ -103,6 +103,99 @@ fn robot() {
         &path,
     );
     assert!(text.contains("5 tests, 2 passed, 2 failed, 1 skipped"), "{text}");
+}
+
+#[test]
+fn test_unit() {
+    let (folder, path) = (example("test-unit"), path_with("."));
+    let seen = run(&folder, &path);
+    let expected = [
+        ("ProcessTest#test_ends_its_process", "errored"),
+        ("ProcessTest#test_is_its_neighbour", "passed"),
+        ("SumsTest#test_adds", "passed"),
+        ("SumsTest#test_adds_wrongly", "failed"),
+        ("SumsTest#test_divides_by_nothing", "errored"),
+        ("SumsTest#test_needs_a_bank", "skipped"),
+        ("SumsTest#test_takes_its_time", "passed"),
+    ];
+    assert_eq!(seen.outcomes, outcomes(&expected), "{}", seen.console);
+    let text = alone(&folder, "ruby all.rb --ignore-name test_ends_its_process", &path);
+    assert!(text.contains("6 tests, 3 assertions, 1 failures, 1 errors, 0 pendings, 1 omissions"), "{text}");
+}
+
+#[test]
+fn gtest() {
+    let (folder, path, built) = (example("gtest"), path_with("."), built("gtest"));
+    let seen = remuda(&folder, &[], &[("PATH", &path), ("GTEST_BUILD", &built)]);
+    let expected = [
+        ("Process.Aborts", "errored"),
+        ("Process.IsItsNeighbour", "passed"),
+        ("Small/Table.Doubles/0", "passed"),
+        ("Small/Table.Doubles/1", "passed"),
+        ("Small/Table.Doubles/2", "passed"),
+        ("Sums.Adds", "passed"),
+        ("Sums.AddsWrongly", "failed"),
+        ("Sums.DISABLED_Divides", "skipped"),
+        ("Sums.NeedsABank", "skipped"),
+        ("Sums.TakesItsTime", "passed"),
+        ("Sums.Throws", "failed"),
+    ];
+    assert_eq!(seen.outcomes, outcomes(&expected), "{}", seen.console);
+    assert_eq!(seen.results["Sums.NeedsABank"]["detail"]["reason"], "there is no bank");
+    let line = format!("{}/sums --gtest_filter=-Process.Aborts", built.display());
+    let text = alone(&folder, &line, &path);
+    for line in ["[  PASSED  ] 6 tests.", "[  SKIPPED ] 1 test", "[  FAILED  ] 2 tests", "YOU HAVE 1 DISABLED TEST"] {
+        assert!(text.contains(line), "`{line}` in {text}");
+    }
+}
+
+/// A copy of an example with the packages that `make setup` has prepared.
+fn with_packages(name: &str) -> tempfile::TempDir {
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/node").join(name).join("node_modules");
+    let packages =
+        packages.canonicalize().unwrap_or_else(|_| panic!("{} is missing: run `make setup`", packages.display()));
+    let folder = tempfile::tempdir().unwrap();
+    let copied = std::process::Command::new("cp").arg("-r").arg(example(name).join(".")).arg(folder.path()).status();
+    assert!(copied.unwrap().success());
+    std::os::unix::fs::symlink(packages, folder.path().join("node_modules")).unwrap();
+    folder
+}
+
+#[test]
+fn vitest() {
+    let (folder, path) = (with_packages("vitest"), path_with("."));
+    let seen = run(folder.path(), &path);
+    let expected = [
+        ("test/broken.test.js", "failed"),
+        ("test/later.test.js", "skipped"),
+        ("test/slow.test.js", "passed"),
+        ("test/sums.test.js", "passed"),
+        ("test/wrong.test.js", "failed"),
+    ];
+    assert_eq!(seen.outcomes, outcomes(&expected), "{}", seen.console);
+    assert!(seen.message("test/wrong.test.js").starts_with("adds wrongly: two and two"), "{}", seen.console);
+    let text = alone(folder.path(), "npx vitest run --no-color", &path);
+    assert!(text.contains("2 failed | 2 passed | 1 skipped (5)"), "{text}");
+}
+
+#[test]
+fn cucumber() {
+    let (folder, path) = (with_packages("cucumber"), path_with("."));
+    let seen = run(folder.path(), &path);
+    let expected = [
+        ("features/process.feature:3", "errored"),
+        ("features/process.feature:6", "passed"),
+        ("features/sums.feature:13", "skipped"),
+        ("features/sums.feature:16", "failed"),
+        ("features/sums.feature:19", "passed"),
+        ("features/sums.feature:29", "passed"),
+        ("features/sums.feature:3", "passed"),
+        ("features/sums.feature:30", "passed"),
+        ("features/sums.feature:8", "failed"),
+    ];
+    assert_eq!(seen.outcomes, outcomes(&expected), "{}", seen.console);
+    let text = alone(folder.path(), "npx cucumber-js features/sums.feature", &path);
+    assert!(text.contains("7 scenarios (1 failed, 1 undefined, 1 skipped, 4 passed)"), "{text}");
 }
 
 /// A group whose command is a small script of the test's own.

@@ -290,8 +290,11 @@ fn verdict(cases: &[&Case]) -> Verdict {
     let times: Vec<f64> = cases.iter().filter_map(|c| c.time).collect();
     let us = (!times.is_empty()).then(|| times.iter().sum::<f64>() * 1e6);
     let headline = |case: &Case| {
-        let first = case.text.lines().find(|l| !l.trim().is_empty()).unwrap_or("").trim().to_owned();
-        if case.message.is_empty() { first } else { case.message.lines().next().unwrap_or("").to_owned() }
+        let said = if case.message.is_empty() { &case.text } else { &case.message };
+        let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().unwrap_or("");
+        // `sums_test.cc:10` says where, and the next line what
+        if is_place(first) { lines.next().unwrap_or(first) } else { first }.to_owned()
     };
     let mut verdict = Verdict { us, ..Verdict::new(outcome) };
     if outcome == "skipped" {
@@ -311,6 +314,10 @@ fn verdict(cases: &[&Case]) -> Verdict {
         verdict.sections.push(("output".to_owned(), clipped(printed.join("\n").as_bytes())));
     }
     verdict
+}
+
+fn is_place(line: &str) -> bool {
+    line.rsplit_once(':').is_some_and(|(file, number)| !file.contains(' ') && number.parse::<u32>().is_ok())
 }
 
 #[cfg(test)]
