@@ -96,7 +96,8 @@ local function rest_of(e, n)
   local us = e.us < 0 and -1 or e.us * (e.count - n) / e.count
   return {first = e.first + n, count = e.count - n, us = us, cost = e.cost, flags = e.flags}
 end
--- half of the longest rest that another slot has not begun, if that gains more than repeating its set-up
+-- half of the longest rest that another slot has not begun, if that gains more than repeating its set-up, or if nobody
+-- knows yet
 local function steal(group, cur)
   local entries, best, owner = nil, nil, nil
   if call('HLEN', cur) <= ITEMS then entries = call('HGETALL', cur) else entries = call('HRANDFIELD', cur, ITEMS, 'WITHVALUES') end
