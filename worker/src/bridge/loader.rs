@@ -128,6 +128,7 @@ impl<B: Backend> Loader<B> {
             }
             Err(failure) => {
                 self.tell(&json!({"type": "manifest_failure", "error": {"message": failure.message}, "exit": failure.exit, "output": failure.output}));
+                self.wait_to_be_ended();
                 Role::End(1)
             }
         };
@@ -147,6 +148,20 @@ impl<B: Backend> Loader<B> {
     /// A daemon that is gone is noticed by the next read.
     fn tell(&self, message: &Value) {
         let _ = self.link.control.send(message);
+    }
+
+    /// The daemon ends a loader that has failed once it has heard why; an end that comes first would be all it knows.
+    fn wait_to_be_ended(&mut self) {
+        let until = Instant::now() + END_LIMIT;
+        while self.link.control.open && !self.link.signals.read().stop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let fds = [self.link.control.as_fd(), self.link.signals.as_fd()];
+            let _ = poll(&mut fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)), timeout(left));
+            self.link.control.fill();
+        }
     }
 
     fn tell_manifest(&self) {

@@ -8,8 +8,8 @@
 //!                            its output is read as it comes by the framework's Reader
 //! ```
 //!
-//! A framework is one file: a [`Suite`], made by collecting, which says which of the queued tests the next process
-//! runs and how it is started, and a [`Reader`], which finds results in what that process prints or leaves behind.
+//! A framework is one file: a `Suite`, made by collecting, which says which of the queued tests the next process
+//! runs and how it is started, and a `Reader`, which finds results in what that process prints or leaves behind.
 //! It starts nothing and keeps no clock. The slot does the rest: a process that ends without a result for each of its
 //! tests is split, until the guilty test is alone; a test that passes its limit is killed, and only that one is blamed.
 
@@ -18,12 +18,16 @@ mod bridge;
 mod capture;
 mod cargo_test;
 mod child;
+mod go_json;
 mod go_test;
 mod libtest;
 mod nextest;
 mod nextest_config;
+mod nextest_filter;
+mod nextest_list;
 mod slot;
 mod tool;
+mod verdict;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -34,7 +38,9 @@ use remuda_protocol::spec::Adapter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub(crate) use slot::STARTUP;
+use verdict::Verdict;
+
+pub(crate) use verdict::STARTUP;
 
 /// The first argument by which a process knows that it is such a bridge.
 const MARK: &str = "remuda-framework";
@@ -134,40 +140,6 @@ struct Limits {
     leak: Duration,
     /// How long what it has started may go on after it.
     lingers: Duration,
-}
-
-/// A test's result.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Verdict {
-    /// A word of the runner protocol.
-    outcome: &'static str,
-    message: String,
-    text: String,
-    reason: String,
-    location: String,
-    sections: Vec<(String, String)>,
-    /// Name, outcome, text.
-    subtests: Vec<(String, String, String)>,
-    /// As the framework says; else as long as we saw it run.
-    us: Option<f64>,
-    /// What of that was the process's start, if its reader can tell, µs.
-    startup_us: f64,
-    /// Kept apart from other outcomes: `flaky`.
-    word: &'static str,
-}
-
-impl Verdict {
-    fn new(outcome: &'static str) -> Self {
-        Self { outcome, ..Self::default() }
-    }
-
-    fn errored(message: impl Into<String>) -> Self {
-        Self { message: message.into(), ..Self::new("errored") }
-    }
-
-    fn is_failure(&self) -> bool {
-        matches!(self.outcome, "failed" | "errored" | "timed_out")
-    }
 }
 
 /// What a reader found.

@@ -2,133 +2,19 @@
 //! how a program is started is captured while it lists (`capture.rs`); what its configuration says of single tests is
 //! `nextest_config.rs`'s.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::capture::{Captures, Record};
 use super::libtest::{self, Panic};
 use super::nextest_config::{Config, Rules};
+use super::nextest_list::{List, RustSuite, list_args};
 use super::{Asks, Ending, Event, Found, Launch, Limits, Load, Reader, SlotEnv, Suite, Verdict, over, tool};
 use crate::adapter::command::clipped;
 use crate::bridge::ended_how;
 use crate::bridge::loader::{Failure, Link};
-
-/// Flags of `run` that `list` does not have, with a value.
-const RUN_VALUES: &[&str] = &[
-    "-j",
-    "--test-threads",
-    "--jobs",
-    "--retries",
-    "--flaky-result",
-    "--max-fail",
-    "--no-tests",
-    "--failure-output",
-    "--success-output",
-    "--status-level",
-    "--final-status-level",
-    "--show-progress",
-    "--max-progress-running",
-    "--message-format",
-    "--message-format-version",
-    "--color",
-];
-/// The same without one.
-const RUN_FLAGS: &[&str] = &[
-    "--fail-fast",
-    "--ff",
-    "--no-fail-fast",
-    "--nff",
-    "--no-output-indent",
-    "--hide-progress-bar",
-    "--no-input-handler",
-    "--no-pager",
-    "--no-capture",
-    "--nocapture",
-];
-
-/// `cargo nextest list --message-format json`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct List {
-    rust_build_meta: serde_json::Value,
-    rust_suites: BTreeMap<String, RustSuite>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct RustSuite {
-    binary_id: String,
-    binary_name: String,
-    package_id: String,
-    kind: String,
-    binary_path: PathBuf,
-    build_platform: String,
-    cwd: PathBuf,
-    #[serde(default)]
-    testcases: BTreeMap<String, Case>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Case {
-    ignored: bool,
-    filter_match: Match,
-}
-
-#[derive(Debug, Deserialize)]
-struct Match {
-    status: String,
-    #[serde(default)]
-    reason: String,
-}
-
-impl RustSuite {
-    fn runs(&self) -> bool {
-        self.testcases.values().any(|case| case.filter_match.status == "matches")
-    }
-}
-
-impl List {
-    /// Tests that match, by binary id and name.
-    pub(super) fn matching(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.rust_suites.values().flat_map(|suite| {
-            let found = suite.testcases.iter().filter(|(_, case)| case.filter_match.status == "matches");
-            found.map(|(name, _)| (suite.binary_id.as_str(), name.as_str()))
-        })
-    }
-
-    /// The same binaries as `--binaries-metadata` wants them.
-    pub(super) fn binaries(&self) -> serde_json::Value {
-        let binaries: serde_json::Map<String, serde_json::Value> = self
-            .rust_suites
-            .values()
-            .map(|s| {
-                let binary = serde_json::json!({
-                    "binary-id": s.binary_id, "binary-name": s.binary_name, "package-id": s.package_id,
-                    "kind": s.kind, "binary-path": s.binary_path, "build-platform": s.build_platform,
-                });
-                (s.binary_id.clone(), binary)
-            })
-            .collect();
-        serde_json::json!({"rust-build-meta": self.rust_build_meta, "rust-binaries": binaries})
-    }
-
-    /// Where the programs of a package are that its integration tests start.
-    fn programs(&self, package: &str) -> Vec<(String, PathBuf)> {
-        let target = self.rust_build_meta["target-directory"].as_str().unwrap_or("");
-        let found = self.rust_build_meta["non-test-binaries"][package].as_array();
-        found
-            .into_iter()
-            .flatten()
-            .filter(|b| b["kind"] == "bin-exe")
-            .filter_map(|b| Some((b["name"].as_str()?.to_owned(), Path::new(target).join(b["path"].as_str()?))))
-            .collect()
-    }
-}
 
 /// One program with tests.
 #[derive(Debug)]
@@ -253,28 +139,6 @@ fn program_variables(list: &List, suite: &RustSuite) -> Vec<(OsString, OsString)
         }
     }
     all
-}
-
-/// The user's arguments without those that only `run` knows.
-fn list_args(args: &[String]) -> Vec<String> {
-    let mut kept = Vec::new();
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        if word == "--" {
-            kept.push(word.clone());
-            kept.extend(words.filter(|w| !RUN_FLAGS.contains(&w.as_str())).cloned());
-            break;
-        }
-        let name = word.split('=').next().unwrap_or(word);
-        if RUN_VALUES.contains(&name) {
-            if name.len() == word.len() {
-                words.next();
-            }
-        } else if !RUN_FLAGS.contains(&name) && !word.starts_with("-j") {
-            kept.push(word.clone());
-        }
-    }
-    kept
 }
 
 impl Suite for Nextest {
@@ -402,22 +266,5 @@ impl Reader for One {
     fn rest(&mut self) -> Vec<(String, String)> {
         let named = ["stdout", "stderr"].into_iter().zip(self.printed.iter_mut().map(std::mem::take));
         named.filter(|(_, bytes)| !bytes.is_empty()).map(|(name, bytes)| (name.to_owned(), clipped(&bytes))).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn what_only_run_knows_is_not_asked_of_list() {
-        let args = words(
-            "-j 4 --release -j4 --retries=2 --no-fail-fast -E test(a) --partition hash:1/2 name -- --skip x --nocapture",
-        );
-        assert_eq!(list_args(&args), words("--release -E test(a) --partition hash:1/2 name -- --skip x"));
     }
 }

@@ -14,6 +14,7 @@ use nix::unistd::setsid;
 use serde_json::{Value, json};
 
 use super::child::Child;
+use super::verdict::result;
 use super::{Ending, Event, Launch, SlotEnv, Suite, Verdict};
 use crate::bridge::loader::Start;
 use crate::bridge::wire::Socket;
@@ -23,9 +24,6 @@ use crate::warden::tree::Children;
 
 /// After a test of this length the daemon is told when the next one starts.
 const LONG: Duration = Duration::from_millis(50);
-
-/// What the daemon calls the price of a process's start.
-pub(crate) const STARTUP: &str = "start-up";
 
 /// The process in hand.
 struct Running {
@@ -65,6 +63,8 @@ struct Slot {
     last: bool,
     running: Option<Running>,
     announce: bool,
+    /// Results that go out together: whoever reads them is woken once.
+    results: Vec<Value>,
 }
 
 /// Runs a slot; returns its exit code.
@@ -85,6 +85,7 @@ pub(super) fn run(start: Start, suite: Box<dyn Suite>) -> i32 {
         last: false,
         running: None,
         announce: true,
+        results: Vec::new(),
     };
     let code = slot.serve();
     if let Some(running) = &mut slot.running {
@@ -97,6 +98,7 @@ impl Slot {
     fn serve(&mut self) -> i32 {
         loop {
             self.advance(Instant::now());
+            self.flush();
             if self.last && self.running.is_none() && self.queue.is_empty() {
                 self.tell(&json!({"type": "done"}));
                 return 0;
@@ -109,8 +111,17 @@ impl Slot {
         }
     }
 
-    fn tell(&self, message: &Value) {
+    fn tell(&mut self, message: &Value) {
+        self.flush();
         let _ = self.daemon.send(message);
+    }
+
+    fn flush(&mut self) {
+        match std::mem::take(&mut self.results).as_slice() {
+            [] => {}
+            [one] => drop(self.daemon.send(one)),
+            several => drop(self.daemon.send(&json!({"type": "results", "items": several}))),
+        }
     }
 
     /// Starts the next process, if none runs and there is work.
@@ -342,7 +353,7 @@ impl Slot {
             }
         }
         self.announce |= us > LONG.as_secs_f64() * 1e6;
-        self.tell(&result(test, &verdict, us));
+        self.results.push(result(test, &verdict, us));
     }
 }
 
@@ -377,36 +388,4 @@ impl Running {
             }
         }
     }
-}
-
-/// A result in the words of the runner protocol.
-fn result(test: u32, verdict: &Verdict, us: f64) -> Value {
-    let mut message = json!({"type": "result", "test": test, "outcome": verdict.outcome, "us": [0.0, us, 0.0]});
-    if verdict.startup_us > 0.0 {
-        message["wide"] = json!([[STARTUP, verdict.startup_us]]);
-    }
-    let mut detail = json!({});
-    for (name, text) in [("message", &verdict.message), ("longrepr", &verdict.text), ("reason", &verdict.reason)] {
-        if !text.is_empty() {
-            detail[name] = text.as_str().into();
-        }
-    }
-    if !verdict.location.is_empty() {
-        detail["location"] = json!({"file": verdict.location});
-    }
-    if !verdict.word.is_empty() {
-        detail["word"] = verdict.word.into();
-    }
-    if !verdict.sections.is_empty() {
-        detail["sections"] = json!(verdict.sections);
-    }
-    if !verdict.subtests.is_empty() {
-        let parts = verdict.subtests.iter();
-        detail["subtests"] =
-            parts.map(|(name, outcome, text)| json!({"name": name, "outcome": outcome, "longrepr": text})).collect();
-    }
-    if detail.as_object().is_some_and(|d| !d.is_empty()) {
-        message["detail"] = detail;
-    }
-    message
 }
