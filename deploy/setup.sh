@@ -22,6 +22,16 @@ need bundle ruby-bundler
 if command -v ruby >/dev/null; then ruby -rsimplecov -e 0 2>/dev/null || missing="$missing ruby-simplecov"; else missing="$missing ruby-simplecov"; fi
 need python3 python3
 if command -v python3 >/dev/null; then python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"; else missing="$missing python3-venv"; fi
+# the frameworks whose recipes are tested (docs/recipes.md)
+need go golang-go
+need node nodejs
+need npm npm
+need bats bats
+need g++ g++
+need ruby ruby
+if command -v ruby >/dev/null && ruby -e 'require "minitest"; require "rexml/document"' 2>/dev/null; then :; else missing="$missing ruby-minitest ruby-rexml"; fi
+if command -v ruby >/dev/null && ruby -e 'gem "test-unit"' 2>/dev/null; then :; else missing="$missing ruby-test-unit"; fi
+[ -e /usr/include/gtest/gtest.h ] || missing="$missing libgtest-dev"
 if [ -n "$missing" ]; then
   if ! command -v apt-get >/dev/null; then
     echo "setup: please install:$missing" >&2
@@ -47,6 +57,27 @@ if ! cmp -s e2e/requirements.txt "$stamp"; then
   target/venv/bin/pip install --quiet --disable-pip-version-check -r e2e/requirements.txt
   cp e2e/requirements.txt "$stamp"
 fi
+
+stamp=target/robot/.requirements
+if ! cmp -s examples/robot/requirements.txt "$stamp"; then
+  echo "setup: preparing target/robot"
+  rm -rf target/robot
+  python3 -m venv target/robot
+  target/robot/bin/pip install --quiet --disable-pip-version-check -r examples/robot/requirements.txt
+  cp examples/robot/requirements.txt "$stamp"
+fi
+
+for example in vitest cucumber; do
+  stamp=target/node/$example/.package
+  if ! cmp -s "examples/$example/package.json" "$stamp"; then
+    echo "setup: preparing target/node/$example"
+    rm -rf "target/node/$example"
+    mkdir -p "target/node/$example"
+    cp "examples/$example/package.json" "target/node/$example/"
+    npm install --prefix "target/node/$example" --silent --no-audit --no-fund --no-package-lock
+    cp "examples/$example/package.json" "$stamp"
+  fi
+done
 
 # the environments of the pytest runner's own tests: the newest pytest with plugins, and the oldest that is supported
 bash worker/runners/pytest/tests/setup.sh target/pytest

@@ -25,6 +25,7 @@ pub fn detect(folder: &Path) -> Vec<Detected> {
         add("pytest", &because, "pytest");
     }
     for (file, what, command) in [
+        (".config/nextest.toml", "cargo-nextest", "cargo nextest run"),
         ("Cargo.toml", "a Rust crate", "cargo test"),
         ("go.mod", "a Go module", "go test ./..."),
         ("package.json", "a Node package", "npm test"),

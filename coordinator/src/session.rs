@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use remuda_protocol::spec::{Adapter, GroupKind, JobSpec};
+use remuda_protocol::spec::{GroupKind, JobSpec};
 use remuda_store::{ConnectOptions, History, Opened, Store};
 use tracing_subscriber::EnvFilter;
 
@@ -273,7 +273,7 @@ async fn attached(
 pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &Path) -> Options {
     let settings = request.settings;
     let grace = settings.owner_grace.as_ref().map_or(if embedded { GRACE_EMBEDDED } else { GRACE_FARM }, |c| c.value.0);
-    let framework = spec.groups.iter().any(|g| !matches!(g.adapter, Adapter::Command { .. }));
+    let framework = spec.groups.iter().any(|g| g.adapter.is_framework());
     Options {
         role: Role::Owner,
         took: None,

@@ -91,6 +91,12 @@ impl GroupKind {
     }
 }
 
+impl Default for Template {
+    fn default() -> Self {
+        Self::Argv(Vec::new())
+    }
+}
+
 /// A command with a place for the item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -156,11 +162,63 @@ pub enum Adapter {
         /// What stays together: a class is a group of the outermost level.
         group_by: GroupBy,
     },
+    /// cargo-nextest: one process for each test, as nextest starts them.
+    CargoNextest {
+        /// The words before the arguments: `cargo nextest`.
+        program: Vec<String>,
+        /// The user's own arguments.
+        args: Vec<String>,
+    },
+    /// `cargo test`: the tests of a program batched in processes of libtest.
+    CargoTest {
+        /// The words before the arguments: `cargo test`.
+        program: Vec<String>,
+        /// The user's own arguments.
+        args: Vec<String>,
+    },
+    /// `go test`: each package compiled once, its tests in batches.
+    GoTest {
+        /// The words before the arguments: `go test`.
+        program: Vec<String>,
+        /// The user's own arguments.
+        args: Vec<String>,
+    },
+    /// Any framework that takes ids on its command line and leaves a report.
+    Batch(BatchSpec),
     /// A published adapter of the ABQ native-runner protocol 0.2.
     Abq {
         /// The command that starts it.
         argv: Vec<String>,
     },
+}
+
+/// Ids in a template, results read back from a report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BatchSpec {
+    /// Prints the ids, one a line.
+    pub list: Option<Template>,
+    /// Ids that are known.
+    pub items: Vec<String>,
+    /// Runs some of them.
+    pub command: Template,
+    /// How an id is made of what a report says: `{classname}.{name}`.
+    pub id: Option<String>,
+    /// Most ids of one process, 0 for no limit.
+    pub most: u32,
+}
+
+impl Adapter {
+    /// Whether it runs the tests of a framework that tells them apart.
+    #[must_use]
+    pub fn is_framework(&self) -> bool {
+        !matches!(self, Self::Command { .. })
+    }
+
+    /// Whether the framework's bridge keeps the timeout of a test itself, because only it sees when one begins.
+    #[must_use]
+    pub fn keeps_time(&self) -> bool {
+        matches!(self, Self::CargoNextest { .. } | Self::CargoTest { .. } | Self::GoTest { .. } | Self::Batch(_))
+    }
 }
 
 /// A group.

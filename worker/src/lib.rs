@@ -1,15 +1,17 @@
 //! The worker: a daemon that claims tasks, beats, runs them through adapters and reports.
 //!
 //! `daemon` decides (one loop, one inbox), `heartbeat` renews leases from its own thread and connection, `warden`
-//! supervises processes, `loader` speaks with warm runners, `abq` bridges to foreign ones, `adapter` knows frameworks (pure). Only `remuda-store`
+//! supervises processes, `loader` speaks with warm runners, `abq` and `frameworks` bridge (`bridge`) to foreign ones, `adapter` knows frameworks (pure). Only `remuda-store`
 //! talks to Redis; nothing here knows about the coordinator. `queue` is the same for code of your own: a library's worker.
 
 pub mod abq;
 pub mod adapter;
+mod bridge;
 pub mod cli;
 pub mod daemon;
 pub mod environment;
 pub mod error;
+pub mod frameworks;
 pub mod heartbeat;
 pub mod loader;
 pub mod queue;

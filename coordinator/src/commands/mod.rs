@@ -129,9 +129,17 @@ pub fn describe(plan: &crate::job::Plan, settings: &Layer) -> String {
                 remuda_protocol::spec::Template::Argv(words) => crate::job::template::command_line(words),
                 remuda_protocol::spec::Template::Shell(line) => format!("sh -c '{line}'"),
             },
-            Adapter::Pytest { program, args, .. } | Adapter::Rspec { program, args, .. } => {
+            Adapter::Pytest { program, args, .. }
+            | Adapter::Rspec { program, args, .. }
+            | Adapter::CargoNextest { program, args }
+            | Adapter::CargoTest { program, args }
+            | Adapter::GoTest { program, args } => {
                 format!("{} {}", program.join(" "), crate::job::template::command_line(args))
             }
+            Adapter::Batch(batch) => match &batch.command {
+                remuda_protocol::spec::Template::Argv(words) => crate::job::template::command_line(words),
+                remuda_protocol::spec::Template::Shell(line) => format!("sh -c '{line}'"),
+            },
             Adapter::Abq { argv } => argv.join(" "),
         };
         let tasks = match plan.feeds.iter().find(|f| f.group == number).map(|f| &f.items) {

@@ -14,6 +14,7 @@ use crate::cli::{Global, Worker};
 pub fn run_if_warden() {
     remuda_worker::warden::run_if_warden();
     remuda_worker::abq::run_if_bridge();
+    remuda_worker::frameworks::run_if_bridge();
 }
 
 /// Runs the daemon until it has drained.

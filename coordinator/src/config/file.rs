@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use remuda_protocol::graph;
+use remuda_protocol::spec::Adapter;
 
+use super::frameworks::{self, BatchGroup};
 use super::layers::Layer;
 use super::reader::{Located, Source, Table, nearest};
 use super::values::{CommandText, Span, Variables};
@@ -72,6 +74,10 @@ pub enum What {
         /// Its arguments.
         args: Vec<String>,
     },
+    /// A framework with a bridge of its own, and its arguments.
+    Framework(Adapter),
+    /// Ids in a template.
+    Batch(BatchGroup),
     /// An ABQ adapter.
     Abq {
         /// What starts it.
@@ -322,7 +328,7 @@ fn read_group(
     Ok((group, needs))
 }
 
-fn value<T>(found: Option<Located<T>>) -> Option<T> {
+pub(super) fn value<T>(found: Option<Located<T>>) -> Option<T> {
     found.map(|f| f.value)
 }
 
@@ -334,7 +340,8 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             return Err(table.value_error(
                 "adapter",
                 line,
-                "a group has an `adapter` (command, files, pytest, rspec, abq) or `up`".into(),
+                "a group has an `adapter` (command, files, pytest, rspec, cargo-nextest, cargo-test, go-test, batch, abq) or `up`"
+                    .into(),
             ));
         };
         let count = value(table.take::<u32>("count")?).unwrap_or(1);
@@ -342,6 +349,9 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
     };
     if up.is_some() {
         return Err(table.value_error("adapter", adapter.line, "a group has either an adapter or `up`".into()));
+    }
+    if let Some(found) = frameworks::read(&adapter.value, table, line)? {
+        return Ok(found);
     }
     match adapter.value.as_str() {
         "command" => {
@@ -364,15 +374,16 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
             Ok(What::Rspec { program, args: value(table.take("args")?).unwrap_or_default() })
         }
         other => {
-            let known = ["command", "files", "pytest", "rspec", "abq"];
-            let near = nearest(other, known.into_iter()).map(|n| format!("; the nearest is `{n}`")).unwrap_or_default();
+            let known = [&["command", "files", "pytest", "rspec"][..], &frameworks::KNOWN, &["abq"]].concat();
+            let near =
+                nearest(other, known.iter().copied()).map(|n| format!("; the nearest is `{n}`")).unwrap_or_default();
             let problem = format!("there is no adapter `{other}` (known: {}){near}", known.join(", "));
             Err(table.value_error("adapter", adapter.line, problem))
         }
     }
 }
 
-fn required<T: Value>(table: &mut Table<'_>, line: usize, key: &'static str) -> Result<T, ConfigError> {
+pub(super) fn required<T: Value>(table: &mut Table<'_>, line: usize, key: &'static str) -> Result<T, ConfigError> {
     match table.take(key)? {
         Some(found) => Ok(found.value),
         None => Err(table.value_error(key, line, format!("is missing; expected {}", T::WHAT))),

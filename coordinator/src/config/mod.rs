@@ -2,6 +2,7 @@
 //! and nearest known key. Reads files and variables; starts nothing.
 
 pub mod file;
+pub mod frameworks;
 pub mod layers;
 pub mod limits;
 pub mod reader;

@@ -140,11 +140,11 @@ fn what_this_version_does_not_carry_out_is_refused_not_ignored() {
 fn a_group_without_adapter_and_an_unknown_adapter_are_refused() {
     assert_eq!(
         refused("[groups.a]\nneeds = []\n"),
-        "error: remuda.toml:1: `adapter` in [groups.a]: a group has an `adapter` (command, files, pytest, rspec, abq) or `up`"
+        "error: remuda.toml:1: `adapter` in [groups.a]: a group has an `adapter` (command, files, pytest, rspec, cargo-nextest, cargo-test, go-test, batch, abq) or `up`"
     );
     assert_eq!(
         refused("[groups.a]\nadapter = \"pytset\"\n"),
-        "error: remuda.toml:2: `adapter` in [groups.a]: there is no adapter `pytset` (known: command, files, pytest, rspec, abq); the nearest is `pytest`"
+        "error: remuda.toml:2: `adapter` in [groups.a]: there is no adapter `pytset` (known: command, files, pytest, rspec, cargo-nextest, cargo-test, go-test, batch, abq); the nearest is `pytest`"
     );
 }
 
@@ -190,4 +190,17 @@ fn every_key_of_the_schema_is_one_that_the_reader_takes() {
         let mut heads = heads.chain(["up = \"x\"".to_owned(), String::new()]);
         assert!(heads.any(|head| known(&head)), "the schema has `{key}`, the reader has not");
     }
+}
+
+#[test]
+fn a_batch_without_ids_or_places_for_them_is_refused_and_told_how() {
+    let batch = |rest: &str| refused(&format!("[groups.a]\nadapter = \"batch\"\n{rest}"));
+    assert!(
+        batch("command = \"t {items} {junit}\"\n").contains("`list` in [groups.a]: is missing: where do the tests")
+    );
+    let told = batch("items = [\"x\"]\ncommand = \"t {junit}\"\n");
+    assert!(told.contains("has no place for the ids: {items}"), "{told}");
+    let told = batch("items = [\"x\"]\ncommand = \"t {items}\"\n");
+    assert!(told.contains("has no place for the report: {junit}"), "{told}");
+    assert!(batch("items = [\"x\"]\n").contains("`command` in [groups.a]: is missing"));
 }

@@ -292,6 +292,17 @@ pub enum CommandText {
     Words(Vec<String>),
 }
 
+impl CommandText {
+    /// Its words, for what is no shell's business.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Self::Line(line) => line.split_whitespace().map(str::to_owned).collect(),
+            Self::Words(words) => words.clone(),
+        }
+    }
+}
+
 impl Value for CommandText {
     const WHAT: &'static str = "a command: \"make check\" or [\"make\", \"check\"]";
 

@@ -8,7 +8,7 @@ use remuda_protocol::item;
 use remuda_protocol::spec::{Adapter, GroupKind, Template};
 
 use super::rows::{self, From, Rows, Separator, Source};
-use super::{Draft, Items, pytest, rspec, template};
+use super::{Draft, Items, frameworks, pytest, rspec, template};
 use crate::config::file::GroupSettings;
 use crate::config::layers::{Chosen, Layer, Origin};
 use crate::config::values::CommandText;
@@ -64,6 +64,9 @@ pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error>
         let draft = draft("rspec".into(), rspec::adapter(called.program, args), Items::Collected);
         return Ok(Adhoc { draft, flags: Layer::default(), verbosity: 0, live: false, note: None });
     }
+    if let Some(called) = frameworks::recognise(&words) {
+        return of_framework(called, selection);
+    }
     // what only tells about pytest is one plain command
     let Some(called) = pytest::recognise(&words).filter(|called| !pytest::only_tells(&called.args)) else {
         if let Some(flag) = selection.first() {
@@ -101,6 +104,23 @@ pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error>
     };
     let draft = draft("pytest".into(), super::pytest_adapter(called.program, args, None, None), Items::Collected);
     Ok(Adhoc { draft, flags, verbosity: known.verbosity, live: known.live, note: None })
+}
+
+fn of_framework(called: frameworks::Called, selection: &[String]) -> Result<Adhoc, Error> {
+    if let Some(flag) = selection.first() {
+        return Err(Error::Usage(format!(
+            "{flag} is pytest's, and {} chooses tests in its own way; write its filters after the dashes",
+            called.name
+        )));
+    }
+    let flags = Layer {
+        slots: typed(called.slots),
+        retries: typed(called.retries),
+        maxfail: typed(called.maxfail),
+        ..Layer::default()
+    };
+    let draft = draft(called.name.into(), called.adapter, Items::Collected);
+    Ok(Adhoc { draft, flags, verbosity: called.verbosity, live: false, note: None })
 }
 
 fn typed<T>(value: Option<T>) -> Option<Chosen<T>> {

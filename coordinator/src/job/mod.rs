@@ -3,7 +3,10 @@
 
 pub mod adhoc;
 pub mod again;
+pub mod cargo;
 pub mod files;
+pub mod frameworks;
+pub mod go;
 pub mod place;
 pub mod pytest;
 pub mod rows;
@@ -14,7 +17,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use remuda_protocol::PROTOCOL;
-use remuda_protocol::spec::{Adapter, GroupBy, GroupKind, GroupSpec, Isolation, JobSpec, LaneSpec, MAX_ID_BYTES, Tree};
+use remuda_protocol::spec::{
+    Adapter, BatchSpec, GroupBy, GroupKind, GroupSpec, Isolation, JobSpec, LaneSpec, MAX_ID_BYTES, Tree,
+};
 
 use crate::cli::{GroupByArg, IsolationArg, OnDisconnect};
 use crate::config::file::GroupSettings;
@@ -128,14 +133,24 @@ fn adapter_of(group: &GroupConfig, folder: &Path) -> Result<(GroupKind, Adapter,
         What::Files { command: text, files } => {
             (GroupKind::Tests, command(text), Items::Known(files::matching(&group.name, folder, files)?))
         }
-        What::Abq { command } => (GroupKind::Tests, Adapter::Abq { argv: words(command) }, Items::Collected),
+        What::Framework(adapter) => (GroupKind::Tests, adapter.clone(), Items::Collected),
+        What::Batch(batch) => {
+            let mut items = checked(&batch.items)?;
+            if !batch.files.is_empty() {
+                items.extend(files::matching(&group.name, folder, &batch.files)?);
+            }
+            let (list, command) = (batch.list.as_ref().map(template::template), template::template(&batch.command));
+            let spec = BatchSpec { list, items, command, id: batch.id.clone(), most: batch.most };
+            (GroupKind::Tests, Adapter::Batch(spec), Items::Collected)
+        }
+        What::Abq { command } => (GroupKind::Tests, Adapter::Abq { argv: command.words() }, Items::Collected),
         What::Pytest { program, args } => {
             let settings = &group.settings;
-            let adapter = pytest_adapter(words(program), args.clone(), settings.isolation, settings.group_by);
+            let adapter = pytest_adapter(program.words(), args.clone(), settings.isolation, settings.group_by);
             (GroupKind::Tests, adapter, Items::Collected)
         }
         What::Rspec { program, args } => {
-            (GroupKind::Tests, rspec::adapter(words(program), args.clone()), Items::Collected)
+            (GroupKind::Tests, rspec::adapter(program.words(), args.clone()), Items::Collected)
         }
     })
 }
@@ -144,13 +159,6 @@ fn once(text: &CommandText) -> String {
     match text {
         CommandText::Line(line) => line.clone(),
         CommandText::Words(words) => template::command_line(words),
-    }
-}
-
-fn words(text: &CommandText) -> Vec<String> {
-    match text {
-        CommandText::Line(line) => line.split_whitespace().map(str::to_owned).collect(),
-        CommandText::Words(words) => words.clone(),
     }
 }
 

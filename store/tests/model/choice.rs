@@ -53,7 +53,7 @@ impl Asking<'_> {
         let n = number(group, "done_n");
         let mean = if n > 0 { number(group, "done_us") as f64 / n as f64 } else { 0.0 };
         let us = if run.us < 0.0 { mean * f64::from(run.count) } else { run.us };
-        !run.flags.contains('n') && us / 2.0 >= run.cost
+        !run.flags.contains('n') && (us <= 0.0 || us / 2.0 >= run.cost)
     }
     /// What an indexed lane has for this slot.
     fn offer(&self, j: &str, lane: u32) -> Offer {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! daemon (keeper)                                              native runners: the adapter's own processes
-//!   │ control socket   bridge.rs: subreaper ──starts once──────► with ABQ_GENERATE_MANIFEST=1: collects, ends
+//!   │ control socket   collect.rs: subreaper ──starts once──────► with ABQ_GENERATE_MANIFEST=1: collects, ends
 //!   │                    │ fork, no exec
 //!   │ runner socket      ├─► slot 0   slot.rs: subreaper ──────► runs tests, one at a time, over ABQ_SOCKET
 //!   │ runner socket      └─► slot 1   …                  ──────► …
@@ -13,18 +13,17 @@
 //! test that passed its limit, and before a test that lies before the last one in the manifest, because published
 //! adapters only scan forward. What the native runner prints goes through `output.rs`, so that a restart is not heard.
 //!
-//! `protocol.rs` knows the messages and what they mean in our words, `wire.rs` frames, `native.rs` one native runner,
+//! `protocol.rs` knows the messages and what they mean in our words, `native.rs` one native runner,
 //! `sight.rs` looks whether a runner that has not answered waits for the next test already.
 //!
-//! Every process here has one thread and no runtime, and ends with its parent, as all that is beneath a keeper.
+//! What a bridge has in common with others is in `crate::bridge`.
 
-mod bridge;
+mod collect;
 mod native;
 mod output;
 mod protocol;
 mod sight;
 mod slot;
-mod wire;
 
 /// The first argument by which a process knows that it is a bridge.
 const MARK: &str = "remuda-abq";
@@ -49,6 +48,6 @@ pub fn load_settings(argv: &[String], timeout_ms: Option<u64>, job: &str) -> ser
 /// [`crate::warden::run_if_warden`], before a runtime, a thread or a logger exists.
 pub fn run_if_bridge() {
     if std::env::args_os().nth(1).is_some_and(|word| word == MARK) && std::env::var_os("REMUDA_RUNNER_FD").is_some() {
-        std::process::exit(bridge::main());
+        std::process::exit(crate::bridge::loader::main::<collect::Abq>());
     }
 }

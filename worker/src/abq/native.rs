@@ -4,14 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::{Pid, getuid};
 use serde_json::Value;
 
 use super::output::{Destination, Output};
 use super::sight::{self, Look, Sight};
-use super::wire::Socket;
+use crate::bridge::timeout;
+use crate::bridge::wire::Socket;
 use crate::warden::process::spawn_here;
 use crate::warden::signals::Signals;
 use crate::warden::tree::{Children, kill_children, reap};
@@ -222,21 +222,5 @@ impl Native {
                 self.output.fds().chain([signals.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             let _ = poll(&mut fds, timeout(left));
         }
-    }
-}
-
-/// Milliseconds for `poll`, rounded up.
-pub(super) fn timeout(left: Duration) -> PollTimeout {
-    PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
-}
-
-/// A wait status in words.
-pub(super) fn ended_how(status: i32) -> String {
-    match status & 0x7f {
-        0 => format!("exit code {}", (status >> 8) & 0xff),
-        signal => format!(
-            "killed by {}",
-            Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |s| s.as_str().to_owned())
-        ),
     }
 }

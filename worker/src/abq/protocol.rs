@@ -406,7 +406,7 @@ fn first_line(text: &str) -> &str {
 }
 
 fn start_of(message: &Value) -> String {
-    super::wire::shown(message.to_string().as_bytes())
+    crate::bridge::wire::shown(message.to_string().as_bytes())
 }
 
 #[cfg(test)]

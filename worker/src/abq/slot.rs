@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
-use nix::unistd::{Pid, setsid};
+use nix::unistd::setsid;
 use serde_json::{Value, json};
 
-use super::bridge::{CONNECT_LIMIT, Load};
-use super::native::{Native, ended_how, timeout};
+use super::collect::{CONNECT_LIMIT, Load};
+use super::native::Native;
 use super::output::Destination;
 use super::protocol::{self, Answer, Manifest, TestResult};
 use super::sight::Look;
-use super::wire::Socket;
+use crate::bridge::loader::Start;
+use crate::bridge::wire::Socket;
+use crate::bridge::{ended_how, timeout};
 use crate::warden::signals::Signals;
 
 /// After a test of this length the daemon is told when the next one starts.
@@ -28,15 +30,6 @@ const HANG_UP_LIMIT: Duration = Duration::from_secs(2);
 const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 /// What a test without an answer is told.
 const NEVER: &str = "the ABQ adapter never answered for this test (pytest-abq reports only the call phase: a skip or failure in set-up is lost); run it with the pytest adapter instead";
-
-/// What a forked process needs to become a slot.
-pub(super) struct Start {
-    /// Runner socket, stdout, stderr.
-    pub(super) fds: Vec<OwnedFd>,
-    /// Variables of the slot.
-    pub(super) env: Vec<(String, String)>,
-    pub(super) parent: Pid,
-}
 
 /// The test in hand.
 struct Running {

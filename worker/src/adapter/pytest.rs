@@ -81,6 +81,9 @@ pub fn detail(result: &TestResult, printed: Option<(String, u64)>) -> Detail {
         Some(value) => read_detail(value),
         None => Detail::default(),
     };
+    if let Some(word) = result.detail.as_ref().and_then(|d| d.get("word")).and_then(Value::as_str) {
+        word.clone_into(&mut detail.word);
+    }
     if result.outcome.starts_with('x') {
         detail.word.clone_from(&result.outcome);
     }

@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const BATCH: usize = 100;
 /// About how much work a claim should cover.
 const BUDGET_US: u64 = 200_000;
+/// So many times the price of a process's start is worth a claim; at most a minute, so that others get their turn.
+const STARTS: u64 = 10;
+const LARGEST_BUDGET_US: u64 = 60_000_000;
 /// Confirmed results are kept so long, in case the server forgets its last second.
 const KEEP: Duration = Duration::from_secs(5);
 /// An idle daemon asks again after this time even if no bell rang.
@@ -187,7 +190,7 @@ impl Daemon {
         let want = |s: &super::Slot| Want {
             slot: s.number,
             max: BATCH as u32,
-            budget_us: BUDGET_US,
+            budget_us: self.budget(s),
             warm: s.warm.clone(),
             with_ms: u64::try_from(s.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
@@ -195,6 +198,15 @@ impl Daemon {
         let mut asking: Vec<&super::Slot> = self.slots.iter().filter(|s| s.wants()).collect();
         asking.sort_by_key(|s| s.queue.len());
         asking.into_iter().take(64).map(want).collect()
+    }
+
+    /// About how much work a slot's next claim should cover: much more than a process's start, where that is paid.
+    fn budget(&self, slot: &super::Slot) -> u64 {
+        let own = slot.runner.as_ref().and_then(|r| self.loaders.get(&r.loader));
+        // a slot without a runner may get tests of any suite that is loaded here
+        let costs =
+            self.loaders.values().filter(|l| own.is_none_or(|o| o.id == l.id)).filter_map(|l| l.options.startup_us);
+        costs.max().map_or(BUDGET_US, |us| BUDGET_US.max(us.saturating_mul(STARTS)).min(LARGEST_BUDGET_US))
     }
 
     fn send(&mut self, call: NextCall) {

@@ -12,6 +12,7 @@ use super::{Daemon, LONG_PATIENCE, MOST_LOADERS};
 use crate::abq;
 use crate::adapter::{pytest, rspec};
 use crate::environment;
+use crate::frameworks;
 use crate::heartbeat::Held;
 use crate::loader::messages::{FromRunner, Test};
 use crate::loader::plan::{Target, add_all, only, too_long, unique_ids};
@@ -150,6 +151,14 @@ impl Daemon {
                 (argv, rspec::load_settings(args, *isolation, *group_by, slots, job))
             }
             Adapter::Abq { argv } => return Ok((abq::command(), abq::load_settings(argv, group.timeout_ms, job))),
+            bridged @ (Adapter::CargoNextest { .. }
+            | Adapter::CargoTest { .. }
+            | Adapter::GoTest { .. }
+            | Adapter::Batch(_)) => {
+                let (timeout, grace) = (group.timeout_ms, group.grace_ms);
+                let settings = frameworks::load_settings(bridged, timeout, grace, self.settings.slots, job);
+                return Ok((frameworks::command(), settings));
+            }
             Adapter::Command { .. } => return Err(std::io::Error::other("commands have no loader")),
         };
         if find_program(&argv[0], tree, path.as_deref()).is_none() {
@@ -253,6 +262,7 @@ impl Daemon {
             project: format!("{}/{}", spec.project, group.name),
             group_by,
             ordered: matches!(group.adapter, Adapter::Abq { .. }),
+            startup_us: loader.options.startup_us,
             limits: (loader.options.maxfail.unwrap_or(0), slots.unwrap_or(0)),
         })
     }

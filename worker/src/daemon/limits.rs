@@ -42,6 +42,9 @@ const BRIDGE_LIMIT: Duration = Duration::from_secs(90);
 /// After how long a runner is killed for its test. A bridge keeps the timeout itself, because only it can tell a test
 /// from a restart before it; this is for one that does not.
 pub(super) fn patience(group: &GroupSpec) -> Option<Duration> {
+    if group.adapter.keeps_time() {
+        return None;
+    }
     let bridged = matches!(group.adapter, remuda_protocol::spec::Adapter::Abq { .. });
     let limit = Duration::from_millis(group.timeout_ms?);
     Some(if bridged { limit + BRIDGE_LIMIT } else { limit })

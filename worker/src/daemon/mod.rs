@@ -255,9 +255,7 @@ impl Daemon {
                 match (&group_spec.kind, &group_spec.adapter) {
                     (GroupKind::Collect, _) => self.advance_collect(slot, &spec, group).await,
                     (_, Adapter::Command { template }) => self.advance_commands(slot, &spec, group, template).await,
-                    (_, Adapter::Pytest { .. } | Adapter::Rspec { .. } | Adapter::Abq { .. }) => {
-                        self.advance_suite(slot, &spec, group).await
-                    }
+                    _ => self.advance_suite(slot, &spec, group).await,
                 }
             }
         }

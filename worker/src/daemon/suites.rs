@@ -235,6 +235,7 @@ impl Daemon {
     }
 
     fn on_result(&mut self, slot: u32, result: &TestResult) {
+        self.learn_startup(slot, result);
         let printed = self.printed(slot);
         let Some(done) = self.slots[slot as usize].remove_sent(u64::from(result.test)) else { return };
         // the next in its queue has begun
@@ -250,6 +251,16 @@ impl Daemon {
             since: Instant::now(),
         };
         self.report_from_runner(slot, owed);
+    }
+
+    /// What a start costs is the mean of what was said before and what this one took.
+    fn learn_startup(&mut self, slot: u32, result: &TestResult) {
+        let Some((_, us)) = result.wide.iter().find(|(scope, _)| scope == crate::frameworks::STARTUP) else { return };
+        let loader = self.slots[slot as usize].runner.as_ref().map(|r| r.loader);
+        if let Some(loader) = loader.and_then(|id| self.loaders.get_mut(&id)) {
+            let known = &mut loader.options.startup_us;
+            *known = Some(known.map_or(micros(*us), |before| u64::midpoint(before, micros(*us))));
+        }
     }
 
     /// What a runner printed past the framework's capture since the last result.

@@ -29,6 +29,8 @@ pub struct Options {
     pub maxfail: Option<u32>,
     /// `test`, `class`, `file`, or `group` where tests have one.
     pub group_by: Option<String>,
+    /// What one start of a process costs beside its tests, µs: learned as they run.
+    pub startup_us: Option<u64>,
     /// `no` with `-s`.
     pub capture: Option<String>,
 }

@@ -25,6 +25,8 @@ pub struct Target {
     pub group_by: GroupBy,
     /// Whether the tests keep the order in which they were collected.
     pub ordered: bool,
+    /// What one start of a process costs beside its tests, µs.
+    pub startup_us: Option<u64>,
     /// Most failures and slots that the suite asks for.
     pub limits: (u32, u32),
 }
@@ -75,7 +77,7 @@ pub async fn add_all(store: &Store, target: &Target, tests: &[Test], ids: &[Stri
     let there = already_there(store, target).await?;
     let rest = missing(ids, &there)?;
     let (tests, names): (Vec<Test>, Vec<String>) = rest.iter().map(|&i| (tests[i].clone(), ids[i].clone())).unzip();
-    let plan = make_plan(&tests, &names, &history, slots.max(1), keep(target));
+    let plan = make_plan(&tests, &names, &history, slots.max(1), target);
     let total = u32::try_from(ids.len()).map_err(|_| "more than four billion tests".to_owned())?;
     let first = u32::try_from(there.len()).unwrap_or(u32::MAX);
     add_chunks(store, target, &plan, &names, first).await?;
@@ -126,7 +128,7 @@ async fn add_chunks(store: &Store, target: &Target, plan: &Plan, ids: &[String],
     Ok(())
 }
 
-fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, keep: Keep) -> Plan {
+fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, target: &Target) -> Plan {
     let known: Vec<Known<'_>> = tests
         .iter()
         .zip(ids)
@@ -137,8 +139,12 @@ fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, keep
             us: history.tests.get(id).copied(),
         })
         .collect();
-    let costs: SetupCosts = history.costs.iter().map(|(k, v)| (k.clone(), *v)).collect();
-    plan(&known, &costs, slots as usize, keep)
+    let mut costs: SetupCosts = history.costs.iter().map(|(k, v)| (k.clone(), *v)).collect();
+    if let Some(us) = target.startup_us {
+        // every cut starts a process more, wherever it is made
+        costs = tests.iter().map(|test| (test.file.clone(), us)).collect();
+    }
+    plan(&known, &costs, slots as usize, keep(target))
 }
 
 fn keep(target: &Target) -> Keep {

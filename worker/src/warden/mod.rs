@@ -54,7 +54,7 @@ pub(crate) mod signals;
 mod socket;
 pub(crate) mod tree;
 mod unit;
-mod wire;
+pub(crate) mod wire;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 

@@ -100,6 +100,19 @@ pub(crate) fn spawn_here(
     spawn(&base, &spec, &[], out, err)
 }
 
+/// Starts `argv` in a folder and environment of its own with these pipes, as [`spawn`] does.
+pub(crate) fn spawn_at(
+    argv: &[OsString],
+    env: &[(OsString, OsString)],
+    cwd: &Path,
+    out: BorrowedFd<'_>,
+    err: BorrowedFd<'_>,
+) -> Result<Pid, String> {
+    let base = Base::new(env.iter().map(|(key, value)| (key.into(), value.into())).collect(), &cwd.into());
+    let spec = Spec { argv: argv.iter().map(Text::from).collect(), ..Spec::default() };
+    spawn(&base, &spec, &[], out, err)
+}
+
 /// The base's variables without those that `spec` changes, and its own.
 fn environment<'a>(base: &'a Base, spec: &Spec, changes: &'a [Option<CString>]) -> Vec<&'a CStr> {
     let kept = base.env.iter().filter(|(key, _)| !spec.env.iter().any(|(name, _)| name.0 == *key));

@@ -19,7 +19,7 @@ const LIMIT: usize = 1 << 30;
 
 /// A string of the operating system: any bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Text(pub(super) OsString);
+pub(crate) struct Text(pub(crate) OsString);
 
 impl Text {
     pub(super) fn as_os_str(&self) -> &OsStr {

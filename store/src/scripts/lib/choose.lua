@@ -82,19 +82,22 @@ local function weigh(want, slot)
   return list, mine
 end
 
--- how many tasks of about `us` each this slot may take: a stretch of work, less at the tail so that nobody hoards
-local function portion(want, group, us)
+-- how many tasks of about `us` each this slot may take: a stretch of work, less at the tail so that nobody hoards, but
+-- not less than what a cut costs (`cost`, the set-up that it repeats)
+local function portion(want, group, us, cost)
   if us < 0 then us = group.done_n > 0 and group.done_us / group.done_n or -1 end
-  if us < 0 then return 1 end
+  if us < 0 then return cost > 0 and max(1, min(want.max, ceil(group.ready / (8 * max(1, META.slots))))) or 1 end
   local by_time = max(1, floor(want.budget / max(us, 1)))
   local fair = ceil(group.ready / (2 * max(1, META.slots)))
-  return max(1, min(want.max, by_time, fair))
+  local worth = cost > 0 and floor(cost / max(us, 1)) or 0
+  return max(1, min(want.max, by_time, max(fair, worth)))
 end
 local function rest_of(e, n)
   local us = e.us < 0 and -1 or e.us * (e.count - n) / e.count
   return {first = e.first + n, count = e.count - n, us = us, cost = e.cost, flags = e.flags}
 end
--- half of the longest rest that another slot has not begun, if that gains more than repeating its set-up
+-- half of the longest rest that another slot has not begun, if that gains more than repeating its set-up, or if nobody
+-- knows yet
 local function steal(group, cur)
   local entries, best, owner = nil, nil, nil
   if call('HLEN', cur) <= ITEMS then entries = call('HGETALL', cur) else entries = call('HRANDFIELD', cur, ITEMS, 'WITHVALUES') end
@@ -102,7 +105,7 @@ local function steal(group, cur)
   for i = 1, #entries, 2 do
     local e = parse_entry(entries[i + 1])
     local us = e.us < 0 and mean * e.count or e.us
-    if not never_split(e) and us / 2 >= e.cost and (not best or e.count > best.count) then best = e; owner = entries[i] end
+    if not never_split(e) and (us <= 0 or us / 2 >= e.cost) and (not best or e.count > best.count) then best = e; owner = entries[i] end
   end
   if not best then return nil end
   local keep = floor(best.count / 2)
@@ -189,7 +192,7 @@ local function widen(want, group, lane, e, most)
     local head = parse_entry(text)
     if head.flags ~= '' or head.first ~= e.first + e.count then break end
     local both = joined(e, head)
-    if both.count > portion(want, group, both.us < 0 and -1 or both.us / both.count) then break end
+    if both.count > portion(want, group, both.us < 0 and -1 or both.us / both.count, both.cost) then break end
     e = both
     taken = taken + 1
   end
@@ -216,7 +219,7 @@ local function try_lane(want, job, lane)
   if pool then park(lane, pool); return nil end
   local e = pick(want, job, group, lane)
   if not e then return nil end
-  local most = single(e) and 1 or portion(want, group, e.us < 0 and -1 or e.us / e.count)
+  local most = single(e) and 1 or portion(want, group, e.us < 0 and -1 or e.us / e.count, e.cost)
   -- not in a suite without history: what its modules cost to set up is not known, and one slot would hoard them
   local unknown = lane.warm == 1 and e.us < 0
   if e.count < most and e.flags == '' and not unknown then e = widen(want, group, lane, e, most) end

@@ -16,21 +16,21 @@ const MOST_FDS: usize = 16;
 
 /// One end of a connection.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     fd: OwnedFd,
     input: Vec<u8>,
     fds: VecDeque<OwnedFd>,
     /// Until the other side has closed it.
-    pub(super) open: bool,
+    pub(crate) open: bool,
 }
 
 impl Socket {
-    pub(super) fn new(fd: impl Into<OwnedFd>) -> Self {
+    pub(crate) fn new(fd: impl Into<OwnedFd>) -> Self {
         Self { fd: fd.into(), input: Vec::new(), fds: VecDeque::new(), open: true }
     }
 
     /// Reads all that has arrived.
-    pub(super) fn fill(&mut self) {
+    pub(crate) fn fill(&mut self) {
         let mut chunk = vec![0; CHUNK];
         while self.open && self.input.len() < 4 + MOST_BYTES {
             let mut parts = [IoSliceMut::new(&mut chunk)];
@@ -56,7 +56,7 @@ impl Socket {
     }
 
     /// The next complete message. The error says what came instead, as the end of a sentence: "sent …".
-    pub(super) fn next(&mut self) -> Result<Option<Value>, String> {
+    pub(crate) fn next(&mut self) -> Result<Option<Value>, String> {
         let Some(header) = self.input.first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_be_bytes(*header) as usize;
         if len > MOST_BYTES {
@@ -70,12 +70,12 @@ impl Socket {
     }
 
     /// The next `count` descriptors that came with a message.
-    pub(super) fn take_fds(&mut self, count: usize) -> Option<Vec<OwnedFd>> {
+    pub(crate) fn take_fds(&mut self, count: usize) -> Option<Vec<OwnedFd>> {
         (self.fds.len() >= count).then(|| self.fds.drain(..count).collect())
     }
 
     /// Writes a message.
-    pub(super) fn send(&self, message: &Value) -> io::Result<()> {
+    pub(crate) fn send(&self, message: &Value) -> io::Result<()> {
         let json = serde_json::to_vec(message)?;
         let len = u32::try_from(json.len()).map_err(|_| io::Error::other("a message is too long"))?;
         let mut frame = len.to_be_bytes().to_vec();
@@ -99,7 +99,7 @@ impl AsFd for Socket {
 }
 
 /// The start of something unreadable.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned()
 }
 

@@ -1,0 +1,7 @@
+setup() {
+  no-such-command
+}
+
+@test "never gets ready" {
+  true
+}

@@ -1,0 +1,3 @@
+@test "needs a bank" {
+  skip "there is no bank"
+}

@@ -1,0 +1,3 @@
+@test "takes its time" {
+  sleep 0.3
+}

@@ -1,0 +1,2 @@
+// Package broken does not compile its tests with the tag `broken`.
+package broken

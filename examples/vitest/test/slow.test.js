@@ -1,0 +1,3 @@
+import { test } from 'vitest';
+
+test('takes its time', () => new Promise((resolve) => setTimeout(resolve, 300)));
