@@ -1,6 +1,7 @@
 //! A job that is there already: followed late (`attach`, `wait`), or told again from what is kept of it (`report`). What
 //! is new about a job is `session`'s.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -14,8 +15,10 @@ use crate::farm::Farm;
 use crate::follow::attached::{Options, Role, Run};
 use crate::history;
 use crate::job::Plan;
-use crate::report::Fact;
+use crate::outputs;
 use crate::report::echo::Manner;
+use crate::report::joblog::JobLog;
+use crate::report::{Fact, Reporter};
 use crate::session::{self, Request};
 
 /// How to visit.
@@ -29,6 +32,8 @@ pub struct Visit {
     pub patience: Option<Duration>,
     /// Only the end is shown.
     pub quiet: bool,
+    /// Write parallel's table of tasks to this file.
+    pub joblog: Option<PathBuf>,
 }
 
 /// Whether a job has ended.
@@ -61,7 +66,13 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
     session::trace_into(&log);
     let created = i64::try_from(head.created_ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
     let created = created.map_or_else(chrono::Local::now, |at| at.with_timezone(&chrono::Local));
-    let mut reporters = session::reporters(&request, &spec, &log, created, Vec::new())?;
+    let mut more: Vec<Box<dyn Reporter>> = Vec::new();
+    if let Some(path) = &visit.joblog {
+        let out = std::io::BufWriter::new(outputs::create(path, "--joblog")?);
+        let log = JobLog::new(out, spec.clone(), created.to_utc(), true);
+        more.push(Box::new(log.map_err(|e| Error::report("the joblog", e))?));
+    }
+    let mut reporters = session::reporters(&request, &spec, &log, created, more)?;
     if visit.quiet {
         reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
     }

@@ -182,6 +182,9 @@ pub struct Report {
     /// What to write.
     #[command(flatten)]
     pub outputs: Outputs,
+    /// Write GNU parallel's table of the tasks
+    #[arg(long, value_name = "FILE")]
+    pub joblog: Option<PathBuf>,
 }
 
 /// `remuda workers`.

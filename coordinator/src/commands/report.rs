@@ -18,5 +18,6 @@ pub async fn run(global: &Global, args: &Report) -> Result<Exit, Error> {
     if !is_over(&head) {
         return Err(Error::Usage(format!("job {} has not ended; `remuda wait {}` waits for it", head.id, head.id)));
     }
-    visit(&farm, &head, &Visit { verbosity: verbosity(global, 0), quiet: true, ..Visit::default() }).await
+    let joblog = args.joblog.clone();
+    visit(&farm, &head, &Visit { verbosity: verbosity(global, 0), quiet: true, joblog, ..Visit::default() }).await
 }

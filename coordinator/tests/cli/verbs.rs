@@ -67,6 +67,10 @@ fn a_job_is_sent_left_found_and_waited_for() {
     lab.run(&["attach"]).exits(1).says(&["        FAIL [", "3 tasks: 2 passed, 1 failed"]);
     let events = lab.ranch.work().join("e.jsonl").display().to_string();
     lab.run(&["report", "latest", "--events", &events]).exits(1);
+    let log = lab.ranch.work().join("log").display().to_string();
+    lab.run(&["report", "latest", "--joblog", &log]).exits(1);
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.starts_with("Seq\tHost\t") && log.lines().count() == 4, "{log}");
     let ended = std::fs::read_to_string(&events).unwrap().matches("\"event\":\"result\"").count();
     assert_eq!(ended, 3);
     let status = lab.run(&["status"]).exits(0);
