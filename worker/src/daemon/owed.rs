@@ -1,7 +1,7 @@
 //! Results of locked tests that wait for their runner's end. The store gives locks back with a claim's last result, and
 //! fixtures of modules and sessions, which may still use what is locked, are torn down later than that.
 //!
-//! `suites` decides which result is a claim's last one; `closing` tells when a runner has ended.
+//! `suites` decides which result is a claim's last one; `departures` tells when a runner has ended.
 
 use std::time::Instant;
 
