@@ -191,6 +191,38 @@ async fn short_runs_that_follow_each_other_are_claimed_together() {
     assert_eq!(claim.ids.len(), 20, "half of what is left, as of one run");
 }
 
+/// Slot 1 is at the set-up of the last module when slot 0 runs out of work: a cut would pay that set-up twice.
+#[tokio::test]
+async fn nothing_is_stolen_from_a_run_at_its_first_set_up_as_long_as_others_were_dear() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    store.open(&job("j1", vec![group("a", &[])]), "me", 0).await.unwrap();
+    let ids: Vec<String> = (0..12).map(|i| i.to_string()).collect();
+    let run = |first, count| Entry { lane: 0, first, count, us: -1, cost: -1, whole: false, more: false };
+    store.add("j1", 0, 0, 0, &ids, &[run(0, 2), run(2, 10)]).await.unwrap();
+    store.seal("j1", 0, 0, 12).await.unwrap();
+    join(&store, "w1", 2, "").await;
+    let first = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
+    let other = next(&store, "w1", vec![], vec![want(1)]).await.claims.remove(0);
+    let dear = |claim: &Claim, wide_us| TaskResult {
+        us: 2_000_500,
+        wide_us,
+        ..result(claim, claim.first, Outcome::Passed)
+    };
+    let rest = next(&store, "w1", vec![dear(&first, 2_000_000)], vec![want(0)]).await.claims.remove(0);
+    assert_eq!((rest.slot, rest.first), (0, 1));
+    let idle = next(&store, "w1", vec![result(&rest, 1, Outcome::Passed)], vec![want(0)]).await.claims;
+    assert!(idle.is_empty(), "half of ten short tests is not worth a set-up like the other module's: {idle:?}");
+
+    let (mut raw, bell) = (redis.raw().await, "remuda:{test}:bell:");
+    let _: i64 = redis::cmd("DEL").arg(bell).query_async(&mut raw).await.unwrap();
+    next(&store, "w1", vec![dear(&other, 0)], vec![]).await;
+    let tokens: i64 = redis::cmd("LLEN").arg(bell).query_async(&mut raw).await.unwrap();
+    assert!(tokens > 0, "it was cheap: the idle slot is told");
+    let stolen = next(&store, "w1", vec![], vec![want(0)]).await.claims;
+    assert_eq!(stolen.len(), 1, "there was no set-up, so it is shared");
+}
+
 #[tokio::test]
 async fn a_suspect_is_handed_out_alone() {
     let redis = PrivateRedis::start(&[]);

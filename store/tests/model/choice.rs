@@ -50,10 +50,10 @@ impl Asking<'_> {
     }
     fn stealable(&self, j: &str, g: u32, run: &Run) -> bool {
         let group = &self.farm.groups[&(j.to_owned(), g)];
-        let n = number(group, "done_n");
-        let mean = if n > 0 { number(group, "done_us") as f64 / n as f64 } else { 0.0 };
-        let us = if run.us < 0.0 { mean * f64::from(run.count) } else { run.us };
-        !run.flags.contains('n') && (us <= 0.0 || us / 2.0 >= run.cost)
+        let mean = |sum, n| (number(group, n) > 0).then(|| number(group, sum) as f64 / number(group, n) as f64);
+        let cost = if run.cost < 0.0 { mean("wide_us", "wide_n").unwrap_or(run.cost) } else { run.cost };
+        let us = if run.us < 0.0 { mean("done_us", "done_n").map(|m| m * f64::from(run.count)) } else { Some(run.us) };
+        !run.flags.contains('n') && us.is_none_or(|us| us / 2.0 >= cost)
     }
     /// What an indexed lane has for this slot.
     fn offer(&self, j: &str, lane: u32) -> Offer {

@@ -74,7 +74,7 @@ local COUNTS = {'added', 'ready', 'running', 'passed', 'failed', 'errored', 'tim
 local function group_of(j, g)
   local id = j .. ':' .. g
   if groups[id] == nil then
-    local numbers = {'needs', 'sealed', 'collects', 'collector', 'retries', 'max_losses', 'done_n', 'done_us', 'collect_fence'}
+    local numbers = {'needs', 'sealed', 'collects', 'collector', 'retries', 'max_losses', 'done_n', 'done_us', 'wide_n', 'wide_us', 'collect_fence'}
     for _, c in ipairs(COUNTS) do numbers[#numbers + 1] = c end
     local t = load(key('group', j, g), {'state', 'kind', 'deps', 'lanes', 'reason', 'fate'}, numbers)
     if t then t.j = j; t.g = g end

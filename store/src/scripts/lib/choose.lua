@@ -96,16 +96,20 @@ local function rest_of(e, n)
   local us = e.us < 0 and -1 or e.us * (e.count - n) / e.count
   return {first = e.first + n, count = e.count - n, us = us, cost = e.cost, flags = e.flags}
 end
--- half of the longest rest that another slot has not begun, if that gains more than repeating its set-up, or if nobody
--- knows yet
+-- whether half of this rest gains more than repeating its set-up, or nobody knows yet what a task takes
+local function worth_cutting(group, e)
+  if never_split(e) then return false end
+  if e.us < 0 and group.done_n == 0 then return true end
+  local us = e.us < 0 and group.done_us / group.done_n * e.count or e.us
+  return us / 2 >= cut_cost(group, e)
+end
+-- half of the longest rest that another slot has not begun
 local function steal(group, cur)
   local entries, best, owner = nil, nil, nil
   if call('HLEN', cur) <= ITEMS then entries = call('HGETALL', cur) else entries = call('HRANDFIELD', cur, ITEMS, 'WITHVALUES') end
-  local mean = group.done_n > 0 and group.done_us / group.done_n or 0
   for i = 1, #entries, 2 do
     local e = parse_entry(entries[i + 1])
-    local us = e.us < 0 and mean * e.count or e.us
-    if not never_split(e) and (us <= 0 or us / 2 >= e.cost) and (not best or e.count > best.count) then best = e; owner = entries[i] end
+    if worth_cutting(group, e) and (not best or e.count > best.count) then best = e; owner = entries[i] end
   end
   if not best then return nil end
   local keep = floor(best.count / 2)

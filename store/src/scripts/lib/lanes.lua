@@ -9,6 +9,11 @@ end
 local function entry_text(e)
   return string.format('%d,%d,%.0f,%.0f,%s', e.first, e.count, e.us, e.cost, e.flags)
 end
+-- the set-up that a cut repeats: while the first test of a run is still at it, what others of this suite took
+local function cut_cost(group, e)
+  if e.cost >= 0 or group.wide_n == 0 then return e.cost end
+  return group.wide_us / group.wide_n
+end
 local function never_split(e) return string.find(e.flags, 'n', 1, true) ~= nil end
 local function single(e) return string.find(e.flags, 's', 1, true) ~= nil end
 

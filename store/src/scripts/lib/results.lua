@@ -6,14 +6,19 @@ local function keep_detail(job, c, task, detail)
   call('HSET', key('det', c.j, c.g, floor(task / BUCKET)), task .. ':' .. int(c.fence), detail)
   return ' d'
 end
-local function learn(c, us, wide)
-  if wide <= 0 then return end
-  -- what this slot paid to set up wider fixtures is what stealing half of its run would cost again
+-- what this slot paid to set up wider fixtures is what stealing half of its run would cost again
+local function learn(c, group, wide)
+  if wide > 0 then bump(group, 'wide_n', 1); bump(group, 'wide_us', wide) end
+  if group.wide_n == 0 then return end
   local cur, field = key('cur', c.j, c.lane), c.worker .. ':' .. c.slot
   local text = call('HGET', cur, field)
   if not text then return end
   local e = parse_entry(text)
-  if wide > e.cost then e.cost = wide; call('HSET', cur, field, entry_text(e)) end
+  if wide <= e.cost then return end
+  -- cheaper than was feared: somebody may be waiting to steal
+  if wide < cut_cost(group, e) then ring(lane_of(c.j, c.lane).class, 1) end
+  e.cost = wide
+  call('HSET', cur, field, entry_text(e))
 end
 -- the claim has gone: the same result again is DUP, one that lost its lease is STALE
 local function late_verdict(fence, j, g, task)
@@ -40,8 +45,8 @@ local function take_result(w, fence, j, g, task, outcome, us, wide, detail)
   if outcome == 'P' then
     bump(group, 'done_n', 1)
     bump(group, 'done_us', max(0, us - wide))
-    learn(c, us, wide)
   end
+  if outcome == 'P' or outcome == 'F' then learn(c, group, wide) end
   if bad and r.fails <= group.retries and may_return(job, group, c, task) then
     emit(job, '- ' .. group.g .. ' ' .. task .. ' ' .. outcome .. ' ' .. int(r.fence) .. ' ' .. int(us) .. ' ' .. more)
     requeue(job, group, task, r, c, 'retry', false)
