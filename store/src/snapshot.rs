@@ -6,7 +6,7 @@ use remuda_protocol::outcome::{Detail, Outcome};
 use crate::BUCKET;
 use crate::connection::Store;
 use crate::error::StoreError;
-use crate::reply::{number, pairs, text, texts};
+use crate::reply::{list, number, pairs, text, texts};
 
 /// A job as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -132,6 +132,18 @@ impl Store {
         Ok(self.read("ids", &pipe).await?.into_iter().flat_map(texts).collect())
     }
 
+    /// Ids in whole buckets (group and number of [`BUCKET`] tasks each), in one exchange: ask for some dozens.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn id_buckets(&self, job: &str, buckets: &[(u32, u32)]) -> Result<Vec<Vec<String>>, StoreError> {
+        let mut pipe = redis::pipe();
+        for (group, bucket) in buckets {
+            pipe.lrange(self.keys().ids(job, *group, *bucket), 0, -1);
+        }
+        Ok(self.read("ids", &pipe).await?.into_iter().map(texts).collect())
+    }
+
     /// Records of the claimed tasks among `[first, first + count)`, by task number.
     ///
     /// # Errors
@@ -165,12 +177,15 @@ impl Store {
     /// # Errors
     /// The server's.
     pub async fn details(&self, job: &str, attempts: &[(u32, u32, u64)]) -> Result<Vec<Option<Detail>>, StoreError> {
+        let bucket = |(group, task, _): &(u32, u32, u64)| (*group, task / BUCKET);
         let mut pipe = redis::pipe();
-        for (group, task, fence) in attempts {
-            pipe.hget(self.keys().details(job, *group, task / BUCKET), format!("{task}:{fence}"));
+        for part in attempts.chunk_by(|a, b| bucket(a) == bucket(b)) {
+            let (group, number) = bucket(&part[0]);
+            let fields: Vec<String> = part.iter().map(|(_, task, fence)| format!("{task}:{fence}")).collect();
+            pipe.cmd("HMGET").arg(self.keys().details(job, group, number)).arg(fields);
         }
         let answers = self.read("details", &pipe).await?;
-        Ok(answers.iter().map(|v| serde_json::from_str(&text(v)).ok()).collect())
+        Ok(answers.into_iter().flat_map(list).map(|v| serde_json::from_str(&text(&v)).ok()).collect())
     }
 
     /// Workers on the books.

@@ -204,11 +204,8 @@ async fn nothing_is_stolen_from_a_run_at_its_first_set_up_as_long_as_others_were
     join(&store, "w1", 2, "").await;
     let first = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
     let other = next(&store, "w1", vec![], vec![want(1)]).await.claims.remove(0);
-    let dear = |claim: &Claim, wide_us| TaskResult {
-        us: 2_000_500,
-        wide_us,
-        ..result(claim, claim.first, Outcome::Passed)
-    };
+    let dear =
+        |claim: &Claim, wide_us| TaskResult { us: 2_000_500, wide_us, ..result(claim, claim.first, Outcome::Passed) };
     let rest = next(&store, "w1", vec![dear(&first, 2_000_000)], vec![want(0)]).await.claims.remove(0);
     assert_eq!((rest.slot, rest.first), (0, 1));
     let idle = next(&store, "w1", vec![result(&rest, 1, Outcome::Passed)], vec![want(0)]).await.claims;

@@ -96,16 +96,14 @@ impl Run {
             return Ok(());
         }
         let details = self.names.details(&self.pending).await;
-        let Some(mut details) = self.tolerate(details)? else { return Ok(()) };
+        let Some(details) = self.tolerate(details)? else { return Ok(()) };
+        let mut details = details.into_iter();
         let mut lost: BTreeMap<String, u32> = BTreeMap::new();
         for change in std::mem::take(&mut self.pending) {
             if let Change::Back { lost: true, slot: Some(slot), .. } = &change {
                 *lost.entry(self.names.place(slot, 0).host).or_default() += 1;
             }
-            let detail = match &change {
-                Change::Ended(end) | Change::Tried(end) => details.remove(&(end.fence, end.task)),
-                _ => None,
-            };
+            let detail = self.names.wanted(&change).and_then(|_| details.next().flatten());
             let fact = self.fact(change, detail);
             self.tell(&fact)?;
         }

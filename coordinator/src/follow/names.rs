@@ -11,8 +11,10 @@ use remuda_store::{BUCKET, Store, StoreError};
 use super::view::{Change, End, SlotKey, TaskKey};
 use crate::report::{Attempt, Place};
 
-/// Details asked for in one go.
-const DETAILS: usize = 100;
+/// Details asked for in one go: each may be some 100 KiB.
+const DETAILS: usize = 200;
+/// Buckets of ids asked for in one go.
+const BUCKETS: usize = 50;
 
 #[derive(Default)]
 struct Bucket {
@@ -88,9 +90,11 @@ impl Names {
                 }
             }
         }
-        for (group, bucket) in buckets {
-            let ids = self.store.ids(&self.spec.id, group, bucket * BUCKET, BUCKET).await?;
-            self.buckets.entry((group, bucket)).or_default().ids = ids.into_iter().map(Into::into).collect();
+        for part in buckets.into_iter().collect::<Vec<_>>().chunks(BUCKETS) {
+            let found = self.store.id_buckets(&self.spec.id, part).await?;
+            for (key, ids) in part.iter().zip(found) {
+                self.buckets.entry(*key).or_default().ids = ids.into_iter().map(Into::into).collect();
+            }
         }
         if strangers {
             self.meet_workers().await?;
@@ -108,30 +112,28 @@ impl Names {
         Ok(())
     }
 
-    /// The details that reports want of these changes, by fence and task.
+    /// The attempt whose detail reports want to see with this change.
+    #[must_use]
+    pub fn wanted(&self, change: &Change) -> Option<(u32, u32, u64)> {
+        match change {
+            Change::Ended(end) | Change::Tried(end)
+                if end.detail == Some(true) && (self.all_details || end.outcome != Outcome::Passed) =>
+            {
+                Some((end.task.0, end.task.1, end.fence))
+            }
+            _ => None,
+        }
+    }
+
+    /// The details that are wanted of these changes, in their order.
     ///
     /// # Errors
     /// The store's.
-    pub async fn details(&self, changes: &[Change]) -> Result<HashMap<(u64, TaskKey), Detail>, StoreError> {
-        let wanted: Vec<(u32, u32, u64)> = changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Ended(end) | Change::Tried(end)
-                    if end.detail == Some(true) && (self.all_details || end.outcome != Outcome::Passed) =>
-                {
-                    Some((end.task.0, end.task.1, end.fence))
-                }
-                _ => None,
-            })
-            .collect();
-        let mut found = HashMap::new();
+    pub async fn details(&self, changes: &[Change]) -> Result<Vec<Option<Detail>>, StoreError> {
+        let wanted: Vec<(u32, u32, u64)> = changes.iter().filter_map(|change| self.wanted(change)).collect();
+        let mut found = Vec::with_capacity(wanted.len());
         for part in wanted.chunks(DETAILS) {
-            let details = self.store.details(&self.spec.id, part).await?;
-            found.extend(
-                part.iter()
-                    .zip(details)
-                    .filter_map(|((group, task, fence), detail)| Some(((*fence, (*group, *task)), detail?))),
-            );
+            found.extend(self.store.details(&self.spec.id, part).await?);
         }
         Ok(found)
     }

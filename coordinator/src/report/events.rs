@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Map, Value, json};
+use remuda_protocol::outcome::{Detail, Outcome};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Attempt, Fact, Place, Reporter};
 
@@ -23,11 +25,10 @@ impl<W: Write + Send> Events<W> {
 
 impl<W: Write + Send> Reporter for Events<W> {
     fn fact(&mut self, fact: &Fact, at: Duration) -> io::Result<()> {
-        let Some(mut line) = object(fact) else { return Ok(()) };
+        let Some(what) = what(fact) else { return Ok(()) };
         let when = self.start + TimeDelta::from_std(at).unwrap_or_default();
-        line.insert("at".into(), json!(at.as_secs_f64()));
-        line.insert("time".into(), json!(when.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)));
-        serde_json::to_writer(&mut self.out, &line)?;
+        let time = when.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        serde_json::to_writer(&mut self.out, &Line { what, at: at.as_secs_f64(), time })?;
         self.out.write_all(b"\n")?;
         if matches!(fact, Fact::Finished(_)) { self.out.flush() } else { Ok(()) }
     }
@@ -42,7 +43,50 @@ impl<W: Write + Send> Reporter for Events<W> {
     }
 }
 
-fn object(fact: &Fact) -> Option<Map<String, Value>> {
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    what: What<'a>,
+    at: f64,
+    time: String,
+}
+
+/// Results are borrowed, since a job may have a million of them; whatever else happens is seldom.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum What<'a> {
+    Result(ResultLine<'a>),
+    Else(Value),
+}
+
+#[derive(Serialize)]
+struct ResultLine<'a> {
+    event: &'static str,
+    group: &'a str,
+    id: &'a str,
+    task: u32,
+    outcome: Outcome,
+    us: u64,
+    wide_us: u64,
+    fence: u64,
+    attempt: u32,
+    flaky: bool,
+    losses: u32,
+    after: Option<&'a str>,
+    detail: Option<&'a Detail>,
+    #[serde(flatten)]
+    place: Option<PlaceWords<'a>>,
+}
+
+#[derive(Serialize)]
+struct PlaceWords<'a> {
+    place: u32,
+    worker: &'a str,
+    host: &'a str,
+    slot: &'a str,
+}
+
+fn what(fact: &Fact) -> Option<What<'_>> {
     let value = match fact {
         Fact::Began { job, name, redis, slots } => {
             json!({"event": "began", "job": job, "name": name, "redis": redis, "slots": slots})
@@ -52,8 +96,8 @@ fn object(fact: &Fact) -> Option<Map<String, Value>> {
             json!({"event": "claimed", "group": &**group, "first": first, "count": count, "fence": fence}),
             Some(place),
         ),
-        Fact::Tried(attempt) => result("attempt", attempt),
-        Fact::Ended(attempt) => result("result", attempt),
+        Fact::Tried(attempt) => return Some(What::Result(result("attempt", attempt))),
+        Fact::Ended(attempt) => return Some(What::Result(result("result", attempt))),
         Fact::Back { group, id, lost, fence, place } => {
             let event = if *lost { "lost" } else { "given-back" };
             with_place(json!({"event": event, "group": &**group, "id": &**id, "fence": fence}), place.as_ref())
@@ -77,23 +121,34 @@ fn object(fact: &Fact) -> Option<Map<String, Value>> {
         }),
         Fact::Output { .. } => return None,
     };
-    match value {
-        Value::Object(map) => Some(map),
-        _ => None,
-    }
+    Some(What::Else(value))
 }
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn result(event: &str, a: &Attempt) -> Value {
-    let detail = if a.detail == Default::default() { Value::Null } else { json!(a.detail) };
-    let line = json!({
-        "event": event, "group": &*a.group, "id": &*a.id, "task": a.task.1, "outcome": a.outcome, "us": a.us, "wide_us": a.wide_us,
-        "fence": a.fence, "attempt": a.number, "flaky": a.is_flaky(), "losses": a.losses, "after": a.after.as_deref(), "detail": detail,
-    });
-    with_place(line, a.place.as_ref())
+fn result<'a>(event: &'static str, a: &'a Attempt) -> ResultLine<'a> {
+    ResultLine {
+        event,
+        group: &a.group,
+        id: &a.id,
+        task: a.task.1,
+        outcome: a.outcome,
+        us: a.us,
+        wide_us: a.wide_us,
+        fence: a.fence,
+        attempt: a.number,
+        flaky: a.is_flaky(),
+        losses: a.losses,
+        after: a.after.as_deref(),
+        detail: (a.detail != Detail::default()).then_some(&a.detail),
+        place: a.place.as_ref().map(words),
+    }
+}
+
+fn words(place: &Place) -> PlaceWords<'_> {
+    PlaceWords { place: place.number, worker: &place.worker, host: &place.host, slot: &place.slot }
 }
 
 fn with_place(mut line: Value, place: Option<&Place>) -> Value {

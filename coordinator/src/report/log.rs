@@ -1,6 +1,7 @@
 //! The run's full log: every fact and every line of output that came, each naming host and slot. For reading after
 //! the run; the console says where it is.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -114,7 +115,7 @@ impl Reporter for Log {
             }
         };
         for line in text.trim().lines() {
-            self.waiting.push_str(&format!("{:>9.3} {place} {line}\n", at.as_secs_f64()));
+            writeln!(self.waiting, "{:>9.3} {place} {line}", at.as_secs_f64()).map_err(io::Error::other)?;
         }
         // a batch of facts is one write: this program shares the machine with the tests
         if matches!(fact, Fact::Finished(_)) || self.waiting.len() > MOST_WAITING { self.settle() } else { Ok(()) }
