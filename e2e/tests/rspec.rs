@@ -149,6 +149,16 @@ fn the_verdicts_are_those_of_rspec_alone() {
 }
 
 #[test]
+fn an_example_knows_its_task_and_attempt() {
+    let project = Project::new();
+    project.write(
+        "spec/told_spec.rb",
+        "RSpec.describe('told') { it('is') { expect([ENV['REMUDA_TASK'], ENV['REMUDA_ATTEMPT']]).to eq(['0', '2']) } }\n",
+    );
+    project.run(&["--retries", "1"], &["rspec", "spec/told_spec.rb"]).exits(0).says(&["1 test: 1 passed (1 flaky)"]);
+}
+
+#[test]
 fn an_example_that_ends_its_process_fails_alone() {
     let project = Project::new();
     let seen = project.run(&[], &["rspec"]).exits(1).says(&[

@@ -89,6 +89,38 @@ async fn isolation_per_test_gives_the_same_results() {
 }
 
 #[tokio::test]
+async fn a_test_knows_its_task_and_attempt() {
+    let mut fleet = Fleet::start(&[]).await;
+    fleet.worker(1, &[]);
+    let body = r#"
+import os, pathlib
+
+@__import__("pytest").mark.parametrize("x", range(3))
+def test_says(x):
+    with open(os.environ["SAID"], "a") as said:
+        said.write("%d %s %s\n" % (x, os.environ["REMUDA_TASK"], os.environ["REMUDA_ATTEMPT"]))
+    assert x != 1 or os.environ["REMUDA_ATTEMPT"] == "2"
+"#;
+    let body = body.replace("os.environ[\"SAID\"]", &format!("{:?}", fleet.path().join("said")));
+    std::fs::write(fleet.path().join("test_said.py"), body).unwrap();
+    for (job, isolation) in [("j1", Isolation::Slot), ("j2", Isolation::Test)] {
+        let mut spec = suite(&fleet, job, &["-p", "no:cacheprovider"], isolation);
+        spec.groups[0].retries = 1;
+        let (state, found) = run(&fleet, &spec).await;
+        assert_eq!(state, "passed", "{found:?}");
+        let ids = fleet.store.ids(job, 0, 0, 3).await.unwrap();
+        let task = |x: &str| ids.iter().position(|id| id.ends_with(&format!("[{x}]"))).unwrap();
+        let mut expected: Vec<String> =
+            [("0", 1), ("1", 1), ("1", 2), ("2", 1)].map(|(x, n)| format!("{x} {} {n}", task(x))).into();
+        let said = std::fs::read_to_string(fleet.path().join("said")).unwrap();
+        let mut said: Vec<String> = said.lines().map(str::to_owned).collect();
+        (expected.sort(), said.sort());
+        assert_eq!(said, expected);
+        std::fs::remove_file(fleet.path().join("said")).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_collection_error_is_the_frameworks_own_traceback() {
     let mut fleet = Fleet::start(&[]).await;
     fleet.worker(1, &[]);

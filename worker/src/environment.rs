@@ -48,13 +48,16 @@ pub fn of_slot(at: &Place<'_>) -> Vec<(String, String)> {
 #[must_use]
 pub fn of_attempt(at: &Place<'_>) -> Vec<(String, String)> {
     let mut all = of_slot(at);
-    all.extend([
-        ("REMUDA_TASK".into(), at.task.to_string()),
-        ("REMUDA_ATTEMPT".into(), at.attempt.to_string()),
-        ("NEXTEST_ATTEMPT".into(), at.attempt.to_string()),
-    ]);
+    all.extend(of_task(at.task, at.attempt).map(|(name, value)| (name.to_owned(), value)));
+    all.push(("NEXTEST_ATTEMPT".into(), at.attempt.to_string()));
     all.extend(of_pools(at.locks));
     all
+}
+
+/// Which task it is and which attempt at it, counted from 1. Warm runners set the same before each test.
+#[must_use]
+pub fn of_task(task: u32, attempt: u32) -> [(&'static str, String); 2] {
+    [("REMUDA_TASK", task.to_string()), ("REMUDA_ATTEMPT", attempt.to_string())]
 }
 
 /// `REMUDA_POOL_<NAME>`: the items held, in order.

@@ -151,6 +151,9 @@ fn a_test_has_the_environment_that_nextest_gives_it() {
     let own = |line: &String| !line.starts_with("NEXTEST_EXPERIMENTAL_LIBTEST_JSON");
     let alone: BTreeSet<String> = environment(&alone).into_iter().filter(own).collect();
     assert_eq!(environment(&through), alone);
+    let text = std::fs::read_to_string(scratch.path().join("through")).unwrap();
+    let own = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+    assert_eq!((own("REMUDA_TASK="), own("REMUDA_ATTEMPT=")), (Some("0".into()), Some("1".into())));
 }
 
 #[test]

@@ -128,19 +128,20 @@ impl Daemon {
     fn feed(&mut self, slot: u32, loader: u64) {
         let Some(from) = self.loaders.get(&loader) else { return };
         let keeper = from.keeper_index;
-        let (mut positions, mut unknown) = (Vec::new(), Vec::new());
+        let (mut positions, mut of, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for assignment in self.slots[slot as usize].queue.iter_mut().filter(|a| a.sent.is_none()) {
             match from.positions.get(&assignment.id) {
                 Some(&position) => {
                     assignment.sent = Some(u64::from(position));
                     positions.push(position);
+                    of.push((assignment.task, assignment.attempt));
                     self.heart.hold(assignment.fence, Held { keeper, started_ms: 0 });
                 }
                 None => unknown.push(assignment.task),
             }
         }
         if let Some(runner) = &self.slots[slot as usize].runner {
-            runner.sender.send(&ToRunner::Run { tests: &positions }, Vec::new());
+            runner.sender.send(&ToRunner::Run { tests: &positions, of: &of }, Vec::new());
         }
         for task in unknown {
             let queue = &mut self.slots[slot as usize].queue;

@@ -19,6 +19,7 @@ use super::{Ending, Event, Launch, SlotEnv, Suite, Verdict};
 use crate::bridge::loader::Start;
 use crate::bridge::wire::Socket;
 use crate::bridge::{ended_how, timeout};
+use crate::environment;
 use crate::warden::signals::Signals;
 use crate::warden::tree::Children;
 
@@ -53,6 +54,8 @@ struct Slot {
     daemon: Socket,
     signals: Signals,
     queue: VecDeque<u32>,
+    /// Task number and attempt, of tests that are in hand.
+    of: HashMap<u32, (u32, u32)>,
     /// Tests that share a process with fewer others than before, because such a process ended under one of them.
     most: HashMap<u32, usize>,
     /// Failed attempts of tests that are tried again here.
@@ -79,6 +82,7 @@ pub(super) fn run(start: Start, suite: Box<dyn Suite>) -> i32 {
         daemon: Socket::new(daemon),
         signals,
         queue: VecDeque::new(),
+        of: HashMap::new(),
         most: HashMap::new(),
         attempts: HashMap::new(),
         pause: None,
@@ -139,7 +143,13 @@ impl Slot {
             }
             let attempt = 1 + self.attempts.get(&head).map_or(0, |v| u32::try_from(v.len()).unwrap_or(u32::MAX));
             let most = |test: u32| self.most.get(&test).copied().unwrap_or(usize::MAX);
-            let launched = self.suite.launch(&self.queue, &most, attempt, &self.env).and_then(|launch| {
+            let launched = self.suite.launch(&self.queue, &most, attempt, &self.env).and_then(|mut launch| {
+                // a process of several tests is nobody's
+                if let [only] = launch.tests[..]
+                    && let Some((task, made)) = self.of.get(&only)
+                {
+                    launch.env.extend(environment::of_task(*task, *made).map(|(n, v)| (n.into(), v.into())));
+                }
                 let child = Child::start(&launch)?;
                 Ok((launch, child))
             });
@@ -204,7 +214,11 @@ impl Slot {
         let numbers = message.get("tests").and_then(Value::as_array).into_iter().flatten();
         let tests: Vec<u32> = numbers.filter_map(|n| u32::try_from(n.as_u64()?).ok()).collect();
         match message.get("type").and_then(Value::as_str) {
-            Some("run") => self.queue.extend(tests),
+            Some("run") => {
+                let of = message.get("of").and_then(|of| serde_json::from_value::<Vec<(u32, u32)>>(of.clone()).ok());
+                self.of.extend(tests.iter().copied().zip(of.unwrap_or_default()));
+                self.queue.extend(tests);
+            }
             Some("drop") => {
                 // an attempt has been made of what is tried again
                 let dropped: Vec<u32> = tests
@@ -336,6 +350,7 @@ impl Slot {
 
     fn finish(&mut self, test: u32, mut verdict: Verdict, us: f64) {
         self.most.remove(&test);
+        self.of.remove(&test);
         let earlier = self.attempts.remove(&test).unwrap_or_default();
         if !earlier.is_empty() {
             let of = earlier.len() + 1;

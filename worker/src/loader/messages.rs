@@ -172,6 +172,8 @@ pub enum ToRunner<'a> {
     Run {
         /// Positions.
         tests: &'a [u32],
+        /// Task number and attempt of each, for the test's environment.
+        of: &'a [(u32, u32)],
     },
     /// Take out of the queue.
     Drop {

@@ -47,6 +47,7 @@ class Runner:
         self.clock = time.perf_counter
         self.process = os.getpid()
         self.queue = collections.deque()
+        self.tasks = {}
         self.reports = []
         self.wide = []
         self.nested = []
@@ -97,6 +98,7 @@ class Runner:
             if kind == "run":
                 self.announce = self.announce or not self.queue
                 self.queue.extend(message["tests"])
+                self.tasks.update(zip(message["tests"], message.get("of", ())))
             elif kind == "drop":
                 self._drop(set(message["tests"]))
             elif kind == "last":
@@ -145,6 +147,7 @@ class Runner:
         self.reports = []
         self.wide = []
         self.nested = []
+        self._name_task(number)
         stop = self._protocol(item, following)
         if os.getpid() != self.process:
             # A test forked and let its child return into pytest: that child has no say here.
@@ -156,6 +159,13 @@ class Runner:
         self.before = number
         if stop is not None:
             wire.send(self.connection, stop)
+
+    def _name_task(self, number):
+        """The variables that every attempt has, before fixtures can look at them."""
+        task, attempt = self.tasks.pop(number, ("", ""))
+        for name, value in (("REMUDA_TASK", str(task)), ("REMUDA_ATTEMPT", str(attempt))):
+            if os.environ.get(name) != value:
+                os.environ[name] = value
 
     def _protocol(self, item, following):
         """Run one test; pytest.exit and KeyboardInterrupt become a `stop` message."""

@@ -37,6 +37,7 @@ module RemudaRspec
       @queue = []
       @last = false
       @announce = true
+      @tasks = {}
       @glanced = 0.0
       @wide = []
       @original = {}
@@ -85,6 +86,7 @@ module RemudaRspec
         when "run"
           @announce ||= @queue.empty?
           @queue.concat(message["tests"])
+          @tasks.update(message["tests"].zip(message["of"] || []).to_h)
         when "drop" then drop(message["tests"])
         when "last" then @last = true
         end
@@ -119,6 +121,7 @@ module RemudaRspec
     def run_here(number)
       example = @suite.examples[number]
       start(number)
+      ENV["REMUDA_TASK"], ENV["REMUDA_ATTEMPT"] = (@tasks.delete(number) || []).map(&:to_s)
       times = [RemudaRspec.now]
       blocked = @suite_trouble || @groups.enter(example.example_group)
       times << RemudaRspec.now
