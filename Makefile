@@ -4,10 +4,11 @@
 PREFIX ?= /usr/local
 CARGO ?= cargo
 
-setup: ## installs redis-server, Python with venv, and the test frameworks into target/venv
+setup: ## installs redis-server, Python, cargo-nextest and the frameworks that the tests run
 	@sh deploy/setup.sh
 
-demo: setup ## runs the real test suite of attrs, test by test, through an embedded Redis
+demo: ## runs the real test suite of attrs, test by test, through an embedded Redis
+	@sh deploy/setup.sh demo
 	@$(CARGO) build --release --bins
 	@sh examples/demo/run.sh
 

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs what Remuda and its tests need on Debian or Ubuntu: a Redis server, Python, Ruby with RSpec, a compiler, cargo-nextest, and
-# the frameworks that the tests run, in target/venv. Repeating it is cheap.
+# Installs what Remuda and its tests need on Debian or Ubuntu: a Redis server, Python, a compiler; and, unless called as
+# `setup.sh demo`, cargo-nextest and the frameworks that the tests run. Repeating it is cheap.
 set -eu
 cd "$(dirname "$0")/.."
+what=${1:-all}
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
@@ -15,23 +16,24 @@ missing=
 need() { command -v "$1" >/dev/null || missing="$missing $2"; }
 command -v valkey-server >/dev/null || need redis-server redis-server
 need cc build-essential
-need flock util-linux
-need ruby ruby
-need rspec ruby-rspec
-need bundle ruby-bundler
-if command -v ruby >/dev/null; then ruby -rsimplecov -e 0 2>/dev/null || missing="$missing ruby-simplecov"; else missing="$missing ruby-simplecov"; fi
 need python3 python3
-if command -v python3 >/dev/null; then python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"; else missing="$missing python3-venv"; fi
-# the frameworks whose recipes are tested (docs/recipes.md)
-need go golang-go
-need node nodejs
-need npm npm
-need bats bats
-need g++ g++
-need ruby ruby
-if command -v ruby >/dev/null && ruby -e 'require "minitest"; require "rexml/document"' 2>/dev/null; then :; else missing="$missing ruby-minitest ruby-rexml"; fi
-if command -v ruby >/dev/null && ruby -e 'gem "test-unit"' 2>/dev/null; then :; else missing="$missing ruby-test-unit"; fi
-[ -e /usr/include/gtest/gtest.h ] || missing="$missing libgtest-dev"
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+# what the tests run besides: adapters, and the frameworks whose recipes are tried (docs/recipes.md)
+if [ "$what" != demo ]; then
+  need flock util-linux
+  need ruby ruby
+  need rspec ruby-rspec
+  need bundle ruby-bundler
+  ruby -rsimplecov -e 0 2>/dev/null || missing="$missing ruby-simplecov"
+  ruby -e 'require "minitest"; require "rexml/document"' 2>/dev/null || missing="$missing ruby-minitest ruby-rexml"
+  ruby -e 'gem "test-unit"' 2>/dev/null || missing="$missing ruby-test-unit"
+  need go golang-go
+  need node nodejs
+  need npm npm
+  need bats bats
+  need g++ g++
+  [ -e /usr/include/gtest/gtest.h ] || missing="$missing libgtest-dev"
+fi
 if [ -n "$missing" ]; then
   if ! command -v apt-get >/dev/null; then
     echo "setup: please install:$missing" >&2
@@ -42,6 +44,8 @@ if [ -n "$missing" ]; then
   # shellcheck disable=SC2086
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
+
+[ "$what" != demo ] || exit 0
 
 if ! cargo nextest --version >/dev/null 2>&1; then
   echo "setup: building cargo-nextest (once, some minutes)"
