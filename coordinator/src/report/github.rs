@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use remuda_protocol::id::file_of;
 use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{GroupKind, JobSpec};
 
@@ -111,7 +112,7 @@ fn place(attempt: &Attempt) -> Option<(&str, Option<u32>)> {
             _ => (location, None),
         });
     }
-    attempt.id.split_once("::").map(|(file, _)| (file, None)).filter(|(file, _)| file.contains('.'))
+    Some(file_of(&attempt.id)).filter(|file| *file != &*attempt.id && file.contains('.')).map(|file| (file, None))
 }
 
 fn data(text: &str) -> String {

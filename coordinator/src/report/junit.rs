@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use remuda_protocol::id::file_of;
 use remuda_protocol::item::Item;
 use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::GroupKind;
@@ -88,6 +89,32 @@ fn split_id(id: &str) -> (String, &str) {
     (std::iter::once(module.as_str()).chain(parts).collect::<Vec<_>>().join("."), &id[at + 2..])
 }
 
+/// A case with its name, class and file. An example of RSpec has its description for a name, as rspec_junit_formatter
+/// gives it; what stands before `::` is a file only where it looks like one (cargo has names of programs there).
+fn named(attempt: &Attempt, status: TestCaseStatus) -> TestCase {
+    let file = Some(file_of(&attempt.id)).filter(|file| *file != &*attempt.id && file.contains('.'));
+    let file = file.map(|file| file.strip_prefix("./").unwrap_or(file));
+    let described = attempt.detail.properties.iter().find(|(name, _)| name == "description");
+    let mut case = match (described, file) {
+        (Some((_, description)), Some(file)) => {
+            let mut case = TestCase::new(description.as_str(), status);
+            case.set_classname(file.strip_suffix(".rb").unwrap_or(file).replace('/', "."));
+            case
+        }
+        _ => {
+            let id = Item::new(&attempt.id, 0).shown();
+            let (class, name) = split_id(&id);
+            let mut case = TestCase::new(name, status);
+            case.set_classname(if class.is_empty() { attempt.group.to_string() } else { class });
+            case
+        }
+    };
+    if let Some(file) = file {
+        case.extra.insert("file".into(), file.into());
+    }
+    case
+}
+
 fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
     let mut status = match (attempt.outcome, kind(attempt.outcome)) {
         (Outcome::Passed, _) => TestCaseStatus::success(),
@@ -115,13 +142,8 @@ fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
         }
         status.add_reruns(known);
     }
-    let id = Item::new(&attempt.id, 0).shown();
-    let (class, name) = split_id(&id);
-    let mut case = TestCase::new(name, status);
-    case.set_classname(if class.is_empty() { attempt.group.to_string() } else { class }).set_time(time(attempt));
-    if let Some((file, _)) = attempt.id.split_once("::") {
-        case.extra.insert("file".into(), file.into());
-    }
+    let mut case = named(attempt, status);
+    case.set_time(time(attempt));
     if let Some(place) = &attempt.place {
         case.add_property(Property::new("worker", place.host.as_str()));
         case.add_property(Property::new("slot", place.number.to_string()));
@@ -213,6 +235,17 @@ mod tests {
     fn names_are_split_as_pytest_does() {
         assert_eq!(split_id("tests/a/test_x.py::Klass::test[a::b/c]"), ("tests.a.test_x.Klass".into(), "test[a::b/c]"));
         assert_eq!(split_id("make check"), (String::new(), "make check"));
+    }
+
+    #[test]
+    fn an_example_is_named_by_its_description_and_a_program_is_no_file() {
+        let mut example = attempt("./spec/year_spec.rb[1:3]", Outcome::Passed);
+        example.detail.properties = vec![("description".into(), "Year leaps".into())];
+        let text = xml(vec![Fact::Ended(example)]);
+        assert!(text.contains(r#"name="Year leaps" classname="spec.year_spec""#), "{text}");
+        assert!(text.contains(r#"file="spec/year_spec.rb""#), "{text}");
+        let text = xml(vec![Fact::Ended(attempt("ledger tests::adds", Outcome::Passed))]);
+        assert!(text.contains(r#"name="adds" classname="ledger tests""#) && !text.contains("file="), "{text}");
     }
 
     #[test]

@@ -13,18 +13,23 @@ module RemudaRspec
   module Outcome
     LARGEST_TEXT = 4 << 20
     LARGEST_MESSAGE = 4096
-    PASSED = '{"type":"result","test":%d,"outcome":"passed","us":[%d,%d,%d]}'
+    PASSED = '{"type":"result","test":%d,"outcome":"passed","us":[%d,%d,%d],"detail":{"properties":[["description",%s]]}}'
 
     class << self
+      # The body of a message. The description goes with every result: the id of an example says nothing to people.
+      def passed(number, example, times)
+        format(PASSED, number, *times, JSON.generate(Wire.utf8(example.full_description)))
+      end
+
       # `trouble`: why the example could not run (Groups::Blocked) or what ended it (SystemExit).
       def result(number, example, times, wide, sections, trouble)
         outcome = judge(example.execution_result, trouble)
         detail = detail(example, outcome, trouble)
         detail["sections"] = sections unless sections.empty?
-        detail["properties"] = [["description", Wire.utf8(example.full_description)]] unless detail.empty?
+        detail["properties"] = [["description", Wire.utf8(example.full_description)]]
         message = { "type" => "result", "test" => number, "outcome" => outcome, "us" => times }
         message["wide"] = wide unless wide.empty?
-        message["detail"] = detail unless detail.empty?
+        message["detail"] = detail
         message
       end
 

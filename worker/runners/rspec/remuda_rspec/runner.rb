@@ -175,7 +175,7 @@ module RemudaRspec
       said = @relay.take_said
       sections << ["rspec", Wire.utf8(said)] if said
       if trouble.nil? && sections.empty? && @wide.empty? && example.execution_result.status == :passed
-        Wire.send_body(@connection, format(Outcome::PASSED, number, *us))
+        Wire.send_body(@connection, Outcome.passed(number, example, us))
       else
         Wire.send(@connection, Outcome.result(number, example, us, @wide, sections, trouble))
       end
