@@ -243,6 +243,15 @@ async fn the_log_of_another_task_is_refused_and_all_logs_go_with_the_job() {
     assert_eq!(store.log(claim.fence, 5, 0, "o", b"x").await.unwrap(), Logged::Stale);
     assert_eq!(store.log(claim.fence, 0, 0, "o", b"xyz").await.unwrap(), Logged::Ok(3));
     assert_eq!(store.log(claim.fence, 0, 9, "o", b"x").await.unwrap(), Logged::Gap(3));
+    // what is kept of a job's output has a budget; it goes on being shown
+    let mut raw = redis.raw().await;
+    let _: i64 =
+        redis::cmd("HSET").arg("remuda:{test}:job:j1").arg(&["det_budget", "5"]).query_async(&mut raw).await.unwrap();
+    assert_eq!(store.log(claim.fence, 0, 3, "o", b"abc").await.unwrap(), Logged::Ok(6));
+    assert_eq!(store.log(claim.fence, 0, 6, "o", b"de").await.unwrap(), Logged::Ok(8));
+    let tail = format!("remuda:{{test}}:log:j1:0:0:{}", claim.fence);
+    let kept: String = redis::cmd("GET").arg(tail).query_async(&mut raw).await.unwrap();
+    assert_eq!(kept, "xyzde", "three more would have been too much, two were not");
     next(&store, "w1", vec![result(&claim, 0, Outcome::Passed)], vec![]).await;
     leave(&store, "w1").await;
     while store.gc(1, Some("j1")).await.unwrap().1 {}
