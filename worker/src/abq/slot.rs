@@ -18,6 +18,7 @@ use super::output::Destination;
 use super::protocol::{self, Answer, Manifest, TestResult};
 use super::sight::Look;
 use crate::bridge::loader::Start;
+use crate::bridge::orders::Order;
 use crate::bridge::wire::Socket;
 use crate::bridge::{ended_how, timeout};
 use crate::warden::signals::Signals;
@@ -209,23 +210,15 @@ impl Slot<'_> {
     }
 
     fn obey(&mut self, message: &Value) {
-        let tests = || {
-            message
-                .get("tests")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .filter_map(|n| u32::try_from(n.as_u64()?).ok())
-        };
-        match message.get("type").and_then(Value::as_str) {
-            Some("run") => self.queue.extend(tests()),
-            Some("drop") => {
-                let dropped: Vec<u32> = tests().filter(|n| self.queue.contains(n)).collect();
+        match Order::of(message) {
+            Some(Order::Run(tests, _)) => self.queue.extend(tests),
+            Some(Order::Drop(tests)) => {
+                let dropped: Vec<u32> = tests.into_iter().filter(|n| self.queue.contains(n)).collect();
                 self.queue.retain(|n| !dropped.contains(n));
                 self.tell(&json!({"type": "dropped", "tests": dropped}));
             }
-            Some("last") => self.last = true,
-            _ => {}
+            Some(Order::Last) => self.last = true,
+            None => {}
         }
     }
 

@@ -17,6 +17,7 @@ use super::child::Child;
 use super::verdict::result;
 use super::{Ending, Event, Launch, SlotEnv, Suite, Verdict};
 use crate::bridge::loader::Start;
+use crate::bridge::orders::Order;
 use crate::bridge::wire::Socket;
 use crate::bridge::{ended_how, timeout};
 use crate::environment;
@@ -211,15 +212,12 @@ impl Slot {
     }
 
     fn obey(&mut self, message: &Value) {
-        let numbers = message.get("tests").and_then(Value::as_array).into_iter().flatten();
-        let tests: Vec<u32> = numbers.filter_map(|n| u32::try_from(n.as_u64()?).ok()).collect();
-        match message.get("type").and_then(Value::as_str) {
-            Some("run") => {
-                let of = message.get("of").and_then(|of| serde_json::from_value::<Vec<(u32, u32)>>(of.clone()).ok());
-                self.of.extend(tests.iter().copied().zip(of.unwrap_or_default()));
+        match Order::of(message) {
+            Some(Order::Run(tests, of)) => {
+                self.of.extend(tests.iter().copied().zip(of));
                 self.queue.extend(tests);
             }
-            Some("drop") => {
+            Some(Order::Drop(tests)) => {
                 // an attempt has been made of what is tried again
                 let dropped: Vec<u32> = tests
                     .into_iter()
@@ -228,8 +226,8 @@ impl Slot {
                 self.queue.retain(|test| !dropped.contains(test));
                 self.tell(&json!({"type": "dropped", "tests": dropped}));
             }
-            Some("last") => self.last = true,
-            _ => {}
+            Some(Order::Last) => self.last = true,
+            None => {}
         }
     }
 
