@@ -175,6 +175,49 @@ async fn a_whole_run_stays_on_its_slot_behind_a_lock() {
     assert_eq!((second.slot, second.first), (0, 1));
 }
 
+/// Met by the model after 2,000 histories: each had reserved what the other needed, again and again.
+#[tokio::test]
+async fn lanes_that_have_reserved_what_the_other_needs_do_not_wait_for_ever() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.clocked().await;
+    let mut two = group("a", &[]);
+    two.lanes.push(two.lanes[0].clone());
+    for lane in &mut two.lanes {
+        lane.locks.extend([("p".to_owned(), 1), ("q".to_owned(), 1)]);
+    }
+    let mut spec = job("j1", vec![two]);
+    spec.pools.extend([("p".to_owned(), vec!["p1".to_owned()]), ("q".to_owned(), vec!["q1".to_owned()])]);
+    store.open(&spec, "me", 3_600_000).await.unwrap();
+    let ids = ["x".to_owned(), "y".to_owned()];
+    let run = |lane, first| Entry { lane, first, count: 1, us: -1, cost: -1, whole: false, more: false };
+    store.add("j1", 0, 0, 0, &ids, &[run(0, 0), run(1, 1)]).await.unwrap();
+    store.seal("j1", 0, 0, 2).await.unwrap();
+    let mut raw = redis.raw().await;
+    for (lane, has, lacks) in [(0, "p", "q"), (1, "q", "p")] {
+        let (now, me) = (START_MS + 40_000, format!("j1:{lane}"));
+        let mut pipe = redis::pipe();
+        pipe.hset("remuda:{test}:reserved", has, format!("{me} {}", now + 20_000));
+        pipe.hset_multiple(
+            format!("remuda:{{test}}:lane:{me}"),
+            &[("wait", lacks), ("waiting_since", &START_MS.to_string())],
+        );
+        pipe.zadd(format!("remuda:{{test}}:wait:{lacks}"), &me, START_MS);
+        let _: redis::Value = pipe.query_async(&mut raw).await.unwrap();
+    }
+    let mut done = 0;
+    for second in 40..90 {
+        redis.set_clock(START_MS + second * 1000).await;
+        if second == 40 {
+            join(&store, "w1", 2, "").await;
+        }
+        for claim in next(&store, "w1", vec![], vec![want(0)]).await.claims {
+            done += claim.ids.len();
+            next(&store, "w1", vec![result(&claim, claim.first, Outcome::Passed)], vec![]).await;
+        }
+    }
+    assert_eq!(done, 2, "both lanes got both items, one after the other");
+}
+
 #[tokio::test]
 async fn short_runs_that_follow_each_other_are_claimed_together() {
     let redis = PrivateRedis::start(&[]);

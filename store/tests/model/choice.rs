@@ -43,10 +43,20 @@ impl Asking<'_> {
             let reserved = self.farm.hashes.get("reserved").and_then(|r| r.get(pool));
             let taken = reserved.is_some_and(|text| {
                 let (who, until) = text.rsplit_once(' ').unwrap();
-                who != format!("{j}:{lane}") && until.parse::<f64>().unwrap() > self.now
+                let me = format!("{j}:{lane}");
+                who != me && until.parse::<f64>().unwrap() > self.now && self.comes_before(who, &me)
             });
             !taken && self.farm.free.get(pool).map_or(0, Vec::len) >= *n as usize
         })
+    }
+    /// Whether what lane `who` has reserved is kept from lane `me`: unless `me` has waited for longer.
+    fn comes_before(&self, who: &str, me: &str) -> bool {
+        let since = |name: &str| {
+            let (j, lane) = name.rsplit_once(':').unwrap();
+            self.farm.lanes.get(&(j.to_owned(), lane.parse().unwrap())).map_or(0, |l| number(l, "waiting_since"))
+        };
+        let (theirs, mine) = (since(who), since(me));
+        mine == 0 || theirs > 0 && (theirs, who) < (mine, me)
     }
     fn stealable(&self, j: &str, g: u32, run: &Run) -> bool {
         let group = &self.farm.groups[&(j.to_owned(), g)];

@@ -86,24 +86,38 @@ end
 
 -- locks: pools are lists of free items; a lane that meets a taken one waits in that pool's zset
 local AGE_GUARD = 30000
-local function reserved_for_other(pool, me)
+-- A reservation binds those that have not waited for longer. So the lane that has waited longest always gets what it
+-- needs in the end, and two that have each reserved what the other needs do not wait for ever.
+local function reserved_for_other(pool, lane)
+  local me = lane.j .. ':' .. lane.l
   local who, until_ms = reservation(pool)
-  return who and who ~= me and until_ms > NOW
+  if not who or who == me or until_ms <= NOW then return false end
+  if lane.waiting_since == 0 then return true end
+  local j, l = string.match(who, '^(.*):(%d+)$')
+  local holder = lane_of(j, l)
+  local since = holder and holder.waiting_since or 0
+  return since > 0 and (since < lane.waiting_since or since == lane.waiting_since and who < me)
 end
 -- the pool that lacks something for this lane, or nil
 local function lacking(lane)
-  local me = lane.j .. ':' .. lane.l
   for _, lock in ipairs(lock_list(lane.locks)) do
-    if call('LLEN', key('free', lock.pool)) < lock.n or reserved_for_other(lock.pool, me) then return lock.pool end
+    if call('LLEN', key('free', lock.pool)) < lock.n or reserved_for_other(lock.pool, lane) then return lock.pool end
   end
+end
+-- a lane that needs several things would starve among those that need one: after a while it reserves them, all or none
+local function may_reserve(lane)
+  if NOW - lane.waiting_since <= AGE_GUARD then return false end
+  for _, lock in ipairs(lock_list(lane.locks)) do
+    if reserved_for_other(lock.pool, lane) then return false end
+  end
+  return true
 end
 local function park(lane, pool)
   local me = lane.j .. ':' .. lane.l
   if lane.waiting_since == 0 then put(lane, 'waiting_since', NOW) end
-  -- a lane that needs several things would starve among those that need one: after a while it reserves them
-  if NOW - lane.waiting_since > AGE_GUARD then
+  if may_reserve(lane) then
     for _, lock in ipairs(lock_list(lane.locks)) do
-      if not reserved_for_other(lock.pool, me) then call('HSET', key('reserved'), lock.pool, me .. ' ' .. int(NOW + AGE_GUARD)) end
+      call('HSET', key('reserved'), lock.pool, me .. ' ' .. int(NOW + AGE_GUARD))
     end
   end
   put(lane, 'wait', pool)
