@@ -99,6 +99,12 @@ pub struct Detail {
     /// Bytes of output that were not kept.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_bytes: u64,
+    /// The whole output in files: `stdout` or `stderr`, and the name of a file in the private folder of an embedded run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<(String, String)>,
+    /// Why the output that was wanted whole is not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cut: String,
     /// Parts of the test that report for themselves: name, outcome word, text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subtests: Vec<(String, String, String)>,

@@ -255,6 +255,10 @@ pub struct GroupSpec {
     /// Of what is collected only these ids; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
+    /// Keep all that its commands print, byte for byte, in files that the submitter takes away. Heeded by the worker of
+    /// an embedded run alone, which shares a private folder with the submitter.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_output: bool,
 }
 
 /// A lane of a group.

@@ -74,6 +74,7 @@ fn spec(job: &str) -> JobSpec {
         slow_ms: 60_000,
         env: Default::default(),
         only: Vec::new(),
+        whole_output: false,
     };
     JobSpec {
         protocol: remuda_protocol::PROTOCOL,

@@ -368,6 +368,7 @@ fn group_spec(
         slow_ms: pick(settings.slow.as_ref(), own.slow.as_ref()).map_or(SLOW_MS, |t| t.ms()),
         env: variables(&own.env, false, look)?,
         only: Vec::new(),
+        whole_output: false,
     })
 }
 

@@ -100,6 +100,7 @@ impl Work {
             slow_ms: 60_000,
             env: BTreeMap::new(),
             only: Vec::new(),
+            whole_output: false,
         };
         JobSpec {
             protocol: remuda_protocol::PROTOCOL,

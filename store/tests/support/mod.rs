@@ -129,6 +129,7 @@ pub fn group(name: &str, needs: &[u32]) -> GroupSpec {
         slow_ms: 60_000,
         env: BTreeMap::new(),
         only: Vec::new(),
+        whole_output: false,
     }
 }
 
