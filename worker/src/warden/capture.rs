@@ -133,6 +133,21 @@ impl Capture {
         }
     }
 
+    /// Whether so many more bytes all go into the head.
+    pub(super) fn has_room(&self, count: usize) -> bool {
+        !self.head_full && count <= self.head_limit - self.head.len()
+    }
+
+    /// What is in the head: runs of bytes of one stream, in order.
+    pub(super) fn head(&self) -> impl Iterator<Item = (Stream, &[u8])> {
+        let mut rest = &self.head[..];
+        self.head_pieces.iter().map(move |piece| {
+            let (now, later) = rest.split_at(usize::try_from(piece.len).unwrap_or(0));
+            rest = later;
+            (piece.stream, now)
+        })
+    }
+
     /// Puts what fits into the head and returns the rest.
     fn push_head<'a>(&mut self, stream: Stream, ms: u64, bytes: &'a [u8]) -> &'a [u8] {
         if self.head_full || bytes.is_empty() {

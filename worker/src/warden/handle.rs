@@ -39,6 +39,8 @@ pub struct Unit {
     pub tail: usize,
     /// Whether its output is sent while it runs, too.
     pub live: bool,
+    /// Where all of its output goes if it is more than `head`: see [`super::whole::path`].
+    pub whole: Option<PathBuf>,
     /// Descriptors for it, with the numbers they get there; 0, 1 and 2 take the place of `/dev/null` and
     /// the pipes.
     pub fds: Vec<(OwnedFd, RawFd)>,
@@ -57,6 +59,7 @@ impl Unit {
             head: 64 << 10,
             tail: 64 << 10,
             live: false,
+            whole: None,
             fds: Vec::new(),
         }
     }
@@ -86,6 +89,7 @@ impl Unit {
             head: self.head,
             tail: self.tail,
             live: self.live,
+            whole: self.whole.map(Into::into),
         };
         (run, fds)
     }

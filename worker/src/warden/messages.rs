@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use serde::{Deserialize, Serialize};
 
 use super::capture::{Piece, Stream};
+use super::whole::Whole;
 use super::wire::Text;
 
 /// Daemon to warden.
@@ -95,6 +96,7 @@ pub(super) struct Run {
     pub(super) head: usize,
     pub(super) tail: usize,
     pub(super) live: bool,
+    pub(super) whole: Option<Text>,
 }
 
 /// Keeper to daemon.
@@ -154,6 +156,8 @@ pub struct Exited {
     pub strays: u32,
     /// Bytes of output that are not in `output`.
     pub dropped_bytes: u64,
+    /// What became of its whole output, if that was asked for.
+    pub whole: Whole,
     /// What `output` is made of, in order.
     pub pieces: Vec<Piece>,
     /// The first and the last bytes that it printed, as `pieces` describes.

@@ -37,6 +37,9 @@
 //! an error after ten seconds), processes that were started by somebody else on request (a container
 //! engine, `at`), and one test that kills keeper and warden in the same breath.
 //!
+//! Output goes through the keeper, which holds the first and the last of it (`capture.rs`) and, where that is asked
+//! for, writes all of it into files (`whole.rs`).
+//!
 //! This module must not know tasks, leases or Redis, and no part of it except the client may use tokio,
 //! start a thread or wait for the daemon: it works when the daemon does not.
 
@@ -54,6 +57,7 @@ pub(crate) mod signals;
 mod socket;
 pub(crate) mod tree;
 mod unit;
+pub mod whole;
 pub(crate) mod wire;
 
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -63,6 +67,7 @@ pub use client::{Options, Service, Warden, WardenEvent};
 pub use deadlines::{Deadlines, boottime_now_ms};
 pub use handle::{Keeper, KeeperEvent, KeeperSender, Unit};
 pub use messages::{Exited, Reason};
+pub use whole::Whole;
 
 /// The name by which a process knows that it is a warden.
 const ARGV0: &str = "remuda-warden";

@@ -21,6 +21,7 @@ use super::capture::{Capture, Stream};
 use super::messages::{Exited, FromKeeper, Reason, Run, Status};
 use super::process::{self, Base};
 use super::tree::{self, Reaped};
+use super::whole::{Whole, Writing};
 
 /// Live output waits this long for more of its kind.
 const COALESCE: Duration = Duration::from_millis(50);
@@ -59,6 +60,7 @@ pub(super) struct Running {
     pub(super) out: Option<File>,
     pub(super) err: Option<File>,
     capture: Capture,
+    whole: Option<Writing>,
     live: Live,
 }
 
@@ -84,6 +86,7 @@ impl Running {
             out: Some(out),
             err: Some(err),
             capture: Capture::new(run.head, run.tail),
+            whole: run.whole.as_ref().map(|stem| Writing::new(stem.as_os_str().into())),
             live: Live { on: run.live, ..Live::default() },
         })
     }
@@ -177,6 +180,9 @@ impl Running {
             match file.read(buffer) {
                 Ok(count) if count > 0 => {
                     let ms = millis(self.started.elapsed());
+                    if let Some(whole) = &mut self.whole {
+                        whole.push(&self.capture, stream, &buffer[..count]);
+                    }
                     self.capture.push(stream, ms, &buffer[..count]);
                     self.live.push(stream, ms, &buffer[..count]);
                 }
@@ -226,6 +232,7 @@ impl Running {
             max_rss_kib: usage.map_or(0, |usage| usage.ru_maxrss.unsigned_abs()),
             strays: self.strays,
             dropped_bytes: captured.dropped,
+            whole: self.whole.map(Writing::finish).unwrap_or_default(),
             pieces: captured.pieces,
             output: captured.bytes,
         }
@@ -247,6 +254,7 @@ impl Exited {
             max_rss_kib: 0,
             strays: 0,
             dropped_bytes: 0,
+            whole: Whole::default(),
             pieces: Vec::new(),
             output: Vec::new(),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use remuda_worker::warden::{Keeper, KeeperEvent, Stream};
+use remuda_worker::warden::{Keeper, KeeperEvent, Stream, whole};
 
 use crate::support::{Witness, exited, next, python, sh, started, warden};
 
@@ -34,6 +34,35 @@ async fn a_gibibyte_is_bounded_and_keeps_both_ends() {
     assert_eq!(exited.dropped_bytes, (1 << 30) + 9 - 1500);
     let grown = peak_kib(keeper.pid()).saturating_sub(before);
     assert!(grown < 1024, "{grown} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_whole_output_is_in_files_and_not_in_memory() {
+    let (_warden, mut keeper) = warden().await;
+    let dir = tempfile::tempdir().unwrap();
+    let before = settled_kib(&mut keeper).await;
+    let mut unit = sh(1, "printf first; printf early >&2; head -c 268435456 /dev/zero; printf last; printf late >&2");
+    (unit.head, unit.tail, unit.whole) = (1000, 500, Some(dir.path().join("1-0")));
+    keeper.run(unit).unwrap();
+    let exited = exited(&mut keeper).await;
+    assert_eq!((exited.output.len(), exited.whole.streams.len(), &exited.whole.error), (1500, 2, &None));
+    let out = whole::path(&dir.path().join("1-0"), Stream::Out);
+    assert_eq!(std::fs::metadata(&out).unwrap().len(), (256 << 20) + 9);
+    let err = std::fs::read(whole::path(&dir.path().join("1-0"), Stream::Err)).unwrap();
+    assert_eq!(err, b"earlylate");
+    let grown = peak_kib(keeper.pid()).saturating_sub(before);
+    assert!(grown < 1024, "{grown} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_folder_that_is_not_there_hinders_nobody() {
+    let (_warden, mut keeper) = warden().await;
+    let mut unit = sh(1, "head -c 1000000 /dev/zero; printf last; exit 4");
+    (unit.head, unit.tail, unit.whole) = (1000, 500, Some("/nowhere/at/all".into()));
+    keeper.run(unit).unwrap();
+    let exited = exited(&mut keeper).await;
+    assert_eq!((exited.code, exited.output.len(), exited.dropped_bytes), (Some(4), 1500, 1_000_004 - 1500));
+    assert!(exited.whole.streams.is_empty() && exited.whole.error.unwrap().starts_with("/nowhere/at/all.out cannot"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
