@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Folder for the daemon's own files, removed by whoever gave it
     #[arg(long, hide = true)]
     pub scratch: Option<PathBuf>,
+    /// Folder for whole outputs of commands, emptied by whoever gave it
+    #[arg(long, hide = true, requires = "embedded")]
+    pub outputs: Option<PathBuf>,
     /// Lease asked for, in seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3..=3600))]
     pub lease: u64,

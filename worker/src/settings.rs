@@ -35,6 +35,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// Folder for its own files.
     pub scratch: Option<PathBuf>,
+    /// Folder for whole outputs, shared with the one submitter of an embedded worker.
+    pub outputs: Option<PathBuf>,
     /// Attempts inherit the daemon's environment.
     pub embedded: bool,
 }
@@ -63,6 +65,7 @@ impl Settings {
             drain_timeout: Duration::from_secs(args.drain_timeout),
             state,
             scratch: args.scratch,
+            outputs: args.outputs.filter(|_| args.embedded),
             embedded: args.embedded,
         })
     }

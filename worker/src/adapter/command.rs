@@ -64,11 +64,28 @@ pub fn signal_name(signal: i32) -> String {
 }
 
 fn output(exited: &Exited) -> Detail {
+    let (out, err) = parts(exited, true);
+    let mut sections = Vec::new();
+    for (name, bytes) in [("stdout", out), ("stderr", err)] {
+        if !bytes.is_empty() {
+            sections.push((name.to_owned(), clipped(&bytes)));
+        }
+    }
+    Detail { sections, ..Detail::default() }
+}
+
+/// What was captured of standard output and of standard error, byte for byte.
+#[must_use]
+pub fn streams(exited: &Exited) -> (Vec<u8>, Vec<u8>) {
+    parts(exited, false)
+}
+
+fn parts(exited: &Exited, noted: bool) -> (Vec<u8>, Vec<u8>) {
     let (mut out, mut err, mut at) = (Vec::new(), Vec::new(), 0_usize);
     for piece in &exited.pieces {
         let len = usize::try_from(piece.len).unwrap_or(usize::MAX);
         if piece.stream == Stream::Dropped {
-            let note = format!("\n[... {len} bytes dropped ...]\n");
+            let note = if noted { format!("\n[... {len} bytes dropped ...]\n") } else { String::new() };
             (if err.is_empty() { &mut out } else { &mut err }).extend_from_slice(note.as_bytes());
             continue;
         }
@@ -77,13 +94,7 @@ fn output(exited: &Exited) -> Detail {
         (if piece.stream == Stream::Out { &mut out } else { &mut err }).extend_from_slice(bytes);
         at = end;
     }
-    let mut sections = Vec::new();
-    for (name, bytes) in [("stdout", out), ("stderr", err)] {
-        if !bytes.is_empty() {
-            sections.push((name.to_owned(), clipped(&bytes)));
-        }
-    }
-    Detail { sections, ..Detail::default() }
+    (out, err)
 }
 
 /// Text of at most 128 KiB, the middle cut out; bytes that are not UTF-8 are shown as such.

@@ -121,6 +121,7 @@ impl Daemon {
             if *detail == Detail::default() { Vec::new() } else { serde_json::to_vec(detail).unwrap_or_default() };
         let outcome = match done.abort {
             Some(Abort::Lost) => {
+                self.outputs.forget(done);
                 self.let_go(done.fence);
                 return;
             }
@@ -129,6 +130,9 @@ impl Daemon {
             Some(Abort::Overdue) => Some(Outcome::TimedOut),
             None => outcome,
         };
+        if outcome.is_none() && !detail.is_empty() {
+            self.outputs.forget(done);
+        }
         self.outbox.push(TaskResult {
             fence: done.fence,
             job: done.job.clone(),
@@ -248,6 +252,7 @@ impl Daemon {
         for (result, verdict) in call.results.iter().zip(&reply.verdicts) {
             if *verdict == Verdict::Stale {
                 tracing::warn!(task = result.task, fence = result.fence, "a late result was refused");
+                self.outputs.forget_result(result);
             }
         }
         let runs = self.store.server_runs();

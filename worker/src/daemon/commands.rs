@@ -44,6 +44,7 @@ impl Daemon {
             unit.grace = Duration::from_millis(group_spec.grace_ms);
             (unit.head, unit.tail) = (OUTPUT_BYTES, OUTPUT_BYTES);
             unit.live = live;
+            unit.whole = self.outputs.stem(group_spec, assignment);
             let place = place_of(assignment, spec, &self.settings.worker, self.settings.slots);
             unit.env = environment::of_attempt(&place).into_iter().map(|(k, v)| (k.into(), Some(v.into()))).collect();
             let keeper = self.slots[slot as usize].keeper.as_ref();
@@ -99,6 +100,9 @@ impl Daemon {
     fn on_command_exit(&mut self, slot: u32, exited: &Exited) {
         let Some(mut done) = self.slots[slot as usize].remove_sent(exited.id) else { return };
         let (outcome, mut detail) = command::judge(exited);
+        if let Some(super::jobs::Job::Ready(spec)) = self.jobs.get(&done.job) {
+            detail = self.outputs.place(spec, &done, exited, outcome, detail);
+        }
         match (done.abort, outcome) {
             (Some(Abort::Overdue), None) => detail = medians::reason(detail, exited.wall_us),
             (Some(Abort::Overdue), Some(_)) => done.abort = None, // it ended by itself just then
@@ -118,6 +122,7 @@ impl Daemon {
             it.queue.iter_mut().for_each(|a| a.sent = None);
         }
         if let Some(done) = to_blame {
+            self.outputs.forget(&done);
             let us = done.started.map_or(0, |s| u64::try_from(s.elapsed().as_micros()).unwrap_or(u64::MAX));
             let message = "the process that supervised it was killed while it ran".to_owned();
             self.report(&done, Some(Outcome::Errored), us, 0, &Detail { message, ..Detail::default() });

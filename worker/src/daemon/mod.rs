@@ -3,7 +3,8 @@
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
 //! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that,
-//! `departures` lets who ends finish speaking, `medians` learns limits, `shutdown` ends it all, `status` tells what runs.
+//! `departures` lets who ends finish speaking, `medians` learns limits, `outputs` keeps whole what commands print,
+//! `shutdown` ends it all, `status` tells what runs.
 
 mod claims;
 mod closing;
@@ -15,6 +16,7 @@ mod jobs;
 mod limits;
 mod live;
 mod medians;
+mod outputs;
 mod owed;
 mod shutdown;
 mod slots;
@@ -80,6 +82,7 @@ struct Daemon {
     paused: bool,
     live: live::Live,
     medians: medians::Medians,
+    outputs: outputs::Outputs,
     /// Last results of claims with locks, by the generation of the runner that must end first.
     owed: HashMap<u64, owed::Owed>,
     departures: departures::Departures,
@@ -144,6 +147,7 @@ impl Daemon {
         });
         let slots = (0..settings.slots).map(Slot::new).collect();
         let outbox = claims::Outbox::default();
+        let outputs = outputs::Outputs::new(settings.outputs.clone());
         let live = live::Live::new(store.clone());
         let (jobs, loaders) = (HashMap::new(), HashMap::new());
         Ok(Self {
@@ -162,6 +166,7 @@ impl Daemon {
             paused: false,
             live,
             medians: medians::Medians::default(),
+            outputs,
             owed: HashMap::new(),
             departures: departures::Departures::default(),
             unloadable: HashSet::new(),

@@ -271,6 +271,7 @@ fn settings(options: &QueueOptions) -> Result<Settings, WorkerError> {
         drain_timeout: 0,
         state: None,
         scratch: None,
+        outputs: None,
         lease: 0,
         embedded: true,
     };
