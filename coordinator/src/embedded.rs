@@ -29,6 +29,8 @@ const START: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_secs(5);
 /// A unix socket's path has 108 bytes.
 const LONGEST_FOLDER: usize = 80;
+/// Folder for whole outputs of commands.
+const OUTPUTS: &str = "outputs";
 /// Lines of a child's log that an error shows.
 const TAIL: usize = 10;
 
@@ -96,6 +98,8 @@ impl Embedded {
     /// There is none, or it does not start.
     pub async fn start(server: &Path, log: LogFile) -> Result<Self, Error> {
         let folder = private_folder()?;
+        let outputs = folder.path().join(OUTPUTS);
+        std::fs::create_dir(&outputs).map_err(|e| Error::io(format!("make the folder {}", outputs.display()), e))?;
         let tail = Tail::default();
         let children = Children::start().await.map_err(|e| Error::io("start the warden of the embedded farm", e))?;
         let mut embedded = Self { folder, children, tail, log };
@@ -129,6 +133,12 @@ impl Embedded {
         self.folder.path().join("redis.sock")
     }
 
+    /// Where its worker puts what commands print, if that is wanted whole. It goes with everything else.
+    #[must_use]
+    pub fn outputs(&self) -> PathBuf {
+        self.folder.path().join(OUTPUTS)
+    }
+
     /// The server's address.
     #[must_use]
     pub fn url(&self) -> String {
@@ -151,6 +161,8 @@ impl Embedded {
             drain.as_secs().to_string().into(),
             "--scratch".into(),
             self.folder.path().into(),
+            "--outputs".into(),
+            self.outputs().into(),
         ]);
         let output = self.output("embedded/worker")?;
         self.children.work(words, output, drain + STOP).await.map_err(|e| Error::io("start the worker", e))

@@ -103,6 +103,13 @@ pub fn takes_standard_output(settings: &Layer) -> bool {
     [&settings.events, &settings.json].into_iter().flatten().any(|path| path.value.as_os_str() == "-")
 }
 
+/// Whether all that commands print is wanted: it is passed on, to standard output or into files, and the run has a
+/// private folder to keep it in, which a farm has not.
+#[must_use]
+pub fn wants_whole(settings: &Layer, into_files: bool) -> bool {
+    settings.redis.is_none() && (into_files || !takes_standard_output(settings))
+}
+
 /// A file that will be written at the end can be.
 fn try_out(path: &Path, flag: &str) -> Result<(), Error> {
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {

@@ -26,6 +26,7 @@ use crate::job::{Items, Plan};
 use crate::outputs;
 use crate::report::console::Console;
 use crate::report::echo::{Echo, Manner};
+use crate::report::kept::Kept;
 use crate::report::log::{Log, LogFile};
 use crate::report::{Fact, Reporter};
 use crate::submit::Submission;
@@ -60,6 +61,8 @@ pub struct Request<'a> {
     pub echo: bool,
     /// How it goes there.
     pub manner: Manner,
+    /// What of it lies in files.
+    pub kept: Kept,
     /// When failures end it.
     pub halt: Option<Halt>,
     /// What to say at the beginning.
@@ -88,6 +91,9 @@ pub async fn run_with(request: Request<'_>, more: Vec<Box<dyn Reporter>>) -> Res
     trace_into(&log);
     let reporters = reporters(&request, &spec, &log, chrono::Local::now(), more)?;
     let (store, mut children) = connect(&request, &spec, &log).await?;
+    if let Some(children) = &children {
+        request.kept.lies_in(children.outputs());
+    }
     let shelf = children.as_ref().map(|_| Shelf::new(&state));
     let result = match narrowed(request, &store, shelf.as_ref()).await {
         Ok(Some(request)) => {
@@ -344,9 +350,9 @@ pub(crate) fn reporters(
     all.append(&mut more);
     // the console last: its summary is the last word
     let look = outputs::look(request.settings, request.verbosity, request.look);
-    let console = Console::new(std::io::stderr(), look, spec.clone());
+    let console = Console::new(std::io::stderr(), look, spec.clone(), request.kept.clone());
     let echo = request.echo && !outputs::takes_standard_output(request.settings);
-    let echo = echo.then(|| Echo::new(Box::new(std::io::stdout()), request.manner));
+    let echo = echo.then(|| Echo::new(Box::new(std::io::stdout()), request.manner, request.kept.clone()));
     all.push(Box::new(match echo {
         Some(echo) => console.echoing(echo),
         None => console,

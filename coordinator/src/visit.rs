@@ -18,6 +18,7 @@ use crate::job::Plan;
 use crate::outputs;
 use crate::report::echo::Manner;
 use crate::report::joblog::JobLog;
+use crate::report::kept::Kept;
 use crate::report::{Fact, Reporter};
 use crate::session::{self, Request};
 
@@ -58,6 +59,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         live,
         echo: false,
         manner: Manner::default(),
+        kept: Kept::default(),
         halt: None,
         notes: Vec::new(),
         look: &variable,

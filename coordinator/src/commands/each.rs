@@ -16,6 +16,7 @@ use crate::outputs;
 use crate::report::Reporter;
 use crate::report::echo::Manner;
 use crate::report::joblog::{self, JobLog};
+use crate::report::kept::Kept;
 use crate::report::results::Results;
 use crate::session::{self, Request};
 
@@ -46,7 +47,10 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
     if reads && std::io::stdin().is_terminal() {
         notes.push("reading items from the terminal, one a line; Ctrl-D ends them".to_owned());
     }
-    let reports = reports(&args.items, &plan.spec)?;
+    let kept = Kept::default();
+    let whole = outputs::wants_whole(&settings, args.items.results.is_some());
+    plan.spec.groups.iter_mut().for_each(|g| g.whole_output = whole);
+    let reports = reports(&args.items, &plan.spec, &kept)?;
     let request = Request {
         plan,
         settings: &settings,
@@ -55,6 +59,7 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
         live: false,
         echo: true,
         manner: Manner { tag: args.items.tag, ordered: args.items.keep_order },
+        kept,
         halt: args.items.halt,
         notes,
         look: &variable,
@@ -117,7 +122,7 @@ fn reads_input(items: &Items) -> bool {
     matches!(items, Items::Rows(rows) if rows.reads_input())
 }
 
-fn reports(items: &ItemFlags, spec: &JobSpec) -> Result<Vec<Box<dyn Reporter>>, Error> {
+fn reports(items: &ItemFlags, spec: &JobSpec, kept: &Kept) -> Result<Vec<Box<dyn Reporter>>, Error> {
     let mut all: Vec<Box<dyn Reporter>> = Vec::new();
     if let Some(path) = &items.joblog {
         let on = items.resume || items.resume_failed;
@@ -128,7 +133,7 @@ fn reports(items: &ItemFlags, spec: &JobSpec) -> Result<Vec<Box<dyn Reporter>>, 
         all.push(Box::new(log.map_err(|e| Error::report("the joblog", e))?));
     }
     if let Some(folder) = &items.results {
-        let results = Results::new(folder);
+        let results = Results::new(folder, kept.clone());
         let refused = |e| Error::Usage(format!("--results: cannot make the folder {}: {e}", folder.display()));
         all.push(Box::new(results.map_err(refused)?));
     }

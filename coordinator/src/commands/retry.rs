@@ -12,6 +12,7 @@ use crate::farm::Farm;
 use crate::job::{Feed, Items, Plan, again, place};
 use crate::overview::Overview;
 use crate::report::echo::Manner;
+use crate::report::kept::Kept;
 use crate::session::{self, Request};
 use crate::visit::is_over;
 
@@ -45,6 +46,7 @@ pub async fn run(global: &Global, args: &Retry) -> Result<Exit, Error> {
         live: false,
         echo: false,
         manner: Manner::default(),
+        kept: Kept::default(),
         halt: None,
         notes: vec![format!("what did not pass in job {}", old.head.id)],
         look: &variable,

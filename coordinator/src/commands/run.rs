@@ -6,7 +6,9 @@ use crate::config::{ConfigError, Layer};
 use crate::detect;
 use crate::error::{Error, Exit};
 use crate::job::{self, Plan, adhoc, template};
+use crate::outputs;
 use crate::report::echo::Manner;
+use crate::report::kept::Kept;
 use crate::session::{self, Request};
 
 use super::{Context, describe, print, variable, verbosity};
@@ -34,6 +36,7 @@ impl Made {
             live: self.live,
             echo: self.echo,
             manner: Manner::default(),
+            kept: Kept::default(),
             halt: None,
             notes: self.notes.clone(),
             look: &variable,
@@ -88,10 +91,12 @@ fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) ->
     let settings = context.settings(typed.over(made.flags));
     let words: Vec<String> = args.command.iter().filter_map(|w| w.to_str().map(str::to_owned)).collect();
     let head = Context::head(&context.folder, template::command_line(&words), &settings)?;
-    let plan = job::build(head, vec![made.draft], &settings, &Default::default(), &variable)?;
+    let mut plan = job::build(head, vec![made.draft], &settings, &Default::default(), &variable)?;
     let verbosity = verbosity(global, made.verbosity);
     // one plain command behaves as it does without us: what it prints is seen
     let plain = plan.spec.groups.len() == 1;
+    let whole = plain && outputs::wants_whole(&settings, false);
+    plan.spec.groups.iter_mut().for_each(|g| g.whole_output = whole);
     Ok(Made {
         plan,
         settings,

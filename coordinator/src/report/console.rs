@@ -12,8 +12,9 @@ use remuda_store::HostReport;
 use super::bar::Bar;
 use super::echo::Echo;
 use super::finale::{self, Finale};
+use super::kept::Kept;
 use super::left::output;
-use super::ordered::Pieces;
+use super::ordered::{Body, Pieces};
 use super::summary::Summary;
 use super::text::{Colour, Style, ascii, count, indent, length, name, status_word, took};
 use super::workers::Workers;
@@ -52,6 +53,7 @@ impl Look {
 pub struct Console<W: Write + Send> {
     out: W,
     echo: Option<Echo>,
+    kept: Kept,
     look: Look,
     style: Style,
     spec: Arc<JobSpec>,
@@ -65,13 +67,14 @@ pub struct Console<W: Write + Send> {
 }
 
 impl<W: Write + Send> Console<W> {
-    /// A console for a job.
-    pub fn new(out: W, look: Look, spec: Arc<JobSpec>) -> Self {
+    /// A console for a job; `kept`: output in files, which it lets go.
+    pub fn new(out: W, look: Look, spec: Arc<JobSpec>, kept: Kept) -> Self {
         let many_groups = spec.groups.iter().filter(|g| g.kind != GroupKind::Collect).count() > 1;
         let style = Style { colour: look.colour };
         Self {
             out,
             echo: None,
+            kept,
             look,
             style,
             spec,
@@ -94,23 +97,25 @@ impl<W: Write + Send> Console<W> {
 
     /// A task's output once it has ended; `false` if output is not echoed.
     fn echoed(&mut self, attempt: &Attempt) -> io::Result<bool> {
-        let Some(ready) = self.echo.as_mut().map(|echo| echo.take(attempt)) else { return Ok(false) };
+        let Some(ready) = self.echo.as_mut().map(|echo| echo.take(attempt)) else {
+            self.kept.remove_all(attempt); // the reports before this one have had it
+            return Ok(false);
+        };
         self.pass_on(ready?).map(|()| true)
     }
 
     fn pass_on(&mut self, ready: Vec<Pieces>) -> io::Result<()> {
-        for (error, body) in ready.into_iter().flatten() {
-            if error {
-                self.say(&body)?;
-            } else if let Some(mut echo) = self.echo.take() {
-                self.say("")?; // the bar must not stand there
-                let written = echo.write(&body);
-                self.echo = Some(echo);
-                self.echo_failed |= written.is_err();
-                written?;
-            }
-        }
-        Ok(())
+        let Some(mut echo) = self.echo.take() else { return Ok(()) };
+        let passed = ready.into_iter().flatten().try_for_each(|piece| self.pour(&mut echo, piece));
+        self.echo = Some(echo);
+        passed
+    }
+
+    fn pour(&mut self, echo: &mut Echo, (error, body): (bool, Body)) -> io::Result<()> {
+        self.say("")?; // the bar must not stand there
+        let poured = if error { echo.print_error(body, &mut self.out) } else { echo.print(body) };
+        self.echo_failed |= poured.is_err() && !error;
+        poured?.map_or(Ok(()), |trouble| self.say(&trouble))
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
@@ -166,6 +171,7 @@ impl<W: Write + Send> Console<W> {
     }
 
     fn tried(&mut self, attempt: &Attempt) -> io::Result<()> {
+        self.kept.remove_all(attempt); // only a task's last attempt is passed on
         if !self.look.shows(StatusLevel::Retry) {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use crate::report::testing::{Shared, attempt, failed, spec};
 
 fn show(look: Look, facts: Vec<Fact>) -> String {
     let mut out = Vec::new();
-    let mut console = Console::new(&mut out, look, spec("python -m pytest -q tests"));
+    let mut console = Console::new(&mut out, look, spec("python -m pytest -q tests"), Kept::default());
     for fact in facts {
         console.fact(&fact, Duration::ZERO).unwrap();
     }
@@ -116,7 +116,7 @@ fn a_failed_collection_shows_the_frameworks_own_words() {
 #[test]
 fn without_a_terminal_a_counter_comes_now_and_then() {
     let mut out = Vec::new();
-    let mut console = Console::new(&mut out, Look::default(), spec("make"));
+    let mut console = Console::new(&mut out, Look::default(), spec("make"), Kept::default());
     for seconds in [1, 14, 16, 20, 32] {
         let now = Progress {
             elapsed: Duration::from_secs(seconds),
@@ -136,8 +136,11 @@ fn without_a_terminal_a_counter_comes_now_and_then() {
 #[test]
 fn output_of_tasks_goes_on_as_it_was_printed() {
     let (mut err, out) = (Vec::new(), Shared::default());
-    let mut console = Console::new(&mut err, Look::default(), spec("make"))
-        .echoing(Echo::new(Box::new(out.clone()), Manner::default()));
+    let mut console = Console::new(&mut err, Look::default(), spec("make"), Kept::default()).echoing(Echo::new(
+        Box::new(out.clone()),
+        Manner::default(),
+        Kept::default(),
+    ));
     let mut passed = attempt("a", Outcome::Passed);
     passed.detail.sections = vec![("stdout".into(), "one\n".into()), ("stderr".into(), "two\n".into())];
     console.fact(&Fact::Ended(passed), Duration::ZERO).unwrap();

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use remuda_protocol::item::Item;
 
 use super::Attempt;
-use super::ordered::{Ordered, Pieces};
+use super::kept::{self, Broken, Kept};
+use super::ordered::{Body, Ordered, Pieces};
 use super::text::name;
 
 /// How output is passed on.
@@ -22,14 +23,15 @@ pub struct Manner {
 pub struct Echo {
     out: Box<dyn Write + Send>,
     manner: Manner,
+    kept: Kept,
     ordered: Ordered,
 }
 
 impl Echo {
-    /// Output goes to `out`.
+    /// Output goes to `out`; `kept`: what of it lies in files.
     #[must_use]
-    pub fn new(out: Box<dyn Write + Send>, manner: Manner) -> Self {
-        Self { out, manner, ordered: Ordered::default() }
+    pub fn new(out: Box<dyn Write + Send>, manner: Manner, kept: Kept) -> Self {
+        Self { out, manner, kept, ordered: Ordered::default() }
     }
 
     /// A task has ended: what can be shown now, of whatever task.
@@ -37,18 +39,16 @@ impl Echo {
     /// # Errors
     /// What waits could not be kept.
     pub fn take(&mut self, attempt: &Attempt) -> io::Result<Vec<Pieces>> {
-        let sections = &attempt.detail.sections;
         let tag = if self.manner.tag { Item::new(&attempt.id, 0).shown() + "\t" } else { String::new() };
-        let mut pieces: Pieces = sections.iter().map(|(title, body)| (title == "stderr", tagged(&tag, body))).collect();
-        let id = name(&attempt.id);
-        if attempt.detail.dropped_bytes > 0 {
-            let bytes = attempt.detail.dropped_bytes;
-            pieces
-                .push((true, format!("the output of {id} is not whole: {bytes} bytes of its middle were not kept\n")));
+        let files = self.kept.files_of(attempt);
+        let mut pieces = Pieces::new();
+        if files.is_empty() {
+            let sections = attempt.detail.sections.iter();
+            pieces.extend(sections.map(|(title, body)| (title == "stderr", Body::Text(tagged(&tag, body)))));
+            pieces.extend(missed(attempt).map(|text| (true, Body::Text(text))));
         }
-        if attempt.dropped {
-            pieces.push((true, format!("the output of {id} was not kept: the job's budget for output is used up\n")));
-        }
+        let file = |(title, name): (String, String)| (title == "stderr", Body::File { name, tag: tag.clone() });
+        pieces.extend(files.into_iter().map(file));
         if self.manner.ordered { self.ordered.push(attempt.task.1, pieces) } else { Ok(vec![pieces]) }
     }
 
@@ -60,12 +60,54 @@ impl Echo {
         self.ordered.rest()
     }
 
-    /// Writes to standard output.
+    /// Passes on what goes to standard output.
     ///
     /// # Errors
     /// The stream's.
-    pub fn write(&mut self, text: &str) -> io::Result<()> {
-        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush())
+    pub fn print(&mut self, body: Body) -> io::Result<Option<String>> {
+        pour(&self.kept, body, &mut self.out)
+    }
+
+    /// Passes on what goes to standard error.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn print_error(&self, body: Body, to: &mut dyn Write) -> io::Result<Option<String>> {
+        pour(&self.kept, body, to)
+    }
+}
+
+/// Writes output, and removes its file; returns what has to be said if that could not be read.
+fn pour(kept: &Kept, body: Body, to: &mut dyn Write) -> io::Result<Option<String>> {
+    let (name, tag) = match body {
+        Body::Text(text) => return to.write_all(text.as_bytes()).and_then(|()| to.flush()).map(|()| None),
+        Body::File { name, tag } => (name, tag),
+    };
+    let copied = kept.open(&name).map_err(Broken::Reading).and_then(|file| kept::copy(file, tag.as_bytes(), to));
+    kept.remove(&name);
+    match copied {
+        Ok(()) => to.flush().map(|()| None),
+        Err(Broken::Writing(error)) => Err(error),
+        Err(Broken::Reading(error)) => Ok(Some(format!("output that was kept in a file is not whole: {error}\n"))),
+    }
+}
+
+/// What is not among the output, and why.
+fn missed(attempt: &Attempt) -> Option<String> {
+    let (id, detail) = (name(&attempt.id), &attempt.detail);
+    let remedy = "make room there, or set TMPDIR to a folder that has it";
+    match (detail.dropped_bytes, detail.cut.as_str()) {
+        _ if attempt.dropped => {
+            Some(format!("the output of {id} was not kept: the job's budget for output is used up\n"))
+        }
+        (0, "") => None,
+        (0, why) => Some(format!("the output of {id} is not as it was where it is no UTF-8: {why}; {remedy}\n")),
+        (bytes, "") => Some(format!(
+            "the output of {id} is not whole: {bytes} bytes of its middle were not kept; a run on an embedded Redis keeps everything\n"
+        )),
+        (bytes, why) => Some(format!(
+            "the output of {id} is not whole: {bytes} bytes of its middle were not kept, because {why}; {remedy}\n"
+        )),
     }
 }
 
@@ -85,20 +127,51 @@ mod tests {
 
     #[test]
     fn a_tag_stands_before_every_line() {
-        let mut echo = Echo::new(Box::new(Shared::default()), Manner { tag: true, ordered: false });
+        let mut echo = Echo::new(Box::new(Shared::default()), Manner { tag: true, ordered: false }, Kept::default());
         let mut two = attempt(&row(["a", "b c"]), Outcome::Passed);
         two.detail.sections = vec![("stdout".into(), "one\ntwo".into()), ("stderr".into(), "bad\n".into())];
         let shown = echo.take(&two).unwrap();
-        assert_eq!(shown, [[(false, "a b c\tone\na b c\ttwo".to_owned()), (true, "a b c\tbad\n".to_owned())]]);
+        let text = |text: &str| Body::Text(text.to_owned());
+        assert_eq!(shown, [[(false, text("a b c\tone\na b c\ttwo")), (true, text("a b c\tbad\n"))]]);
     }
 
     #[test]
     fn output_that_was_not_kept_is_missed_aloud() {
-        let mut echo = Echo::new(Box::new(Shared::default()), Manner::default());
-        let gone = Attempt { dropped: true, ..attempt("a", Outcome::Passed) };
-        assert!(echo.take(&gone).unwrap()[0][0].1.starts_with("the output of a was not kept"));
+        let said = |attempt: Attempt| missed(&attempt).unwrap();
+        assert_eq!(missed(&attempt("a", Outcome::Passed)), None);
+        assert!(
+            said(Attempt { dropped: true, ..attempt("a", Outcome::Passed) })
+                .starts_with("the output of a was not kept")
+        );
         let mut cut = attempt("a", Outcome::Passed);
         cut.detail.dropped_bytes = 7;
-        assert!(echo.take(&cut).unwrap()[0][0].1.starts_with("the output of a is not whole: 7 bytes"));
+        assert!(said(cut.clone()).starts_with("the output of a is not whole: 7 bytes"));
+        assert!(said(cut.clone()).ends_with("a run on an embedded Redis keeps everything\n"));
+        cut.detail.cut = "/x cannot be written: No space left on device".into();
+        assert!(
+            said(cut.clone()).contains("not kept, because /x cannot be written: No space left on device; make room")
+        );
+        cut.detail.dropped_bytes = 0;
+        assert!(said(cut).starts_with("the output of a is not as it was where it is no UTF-8: /x cannot"));
+    }
+
+    #[test]
+    fn files_are_passed_on_instead_of_sections_and_removed() {
+        let (dir, kept, out) = (tempfile::tempdir().unwrap(), Kept::default(), Shared::default());
+        kept.lies_in(dir.path().to_owned());
+        let mut echo = Echo::new(Box::new(out.clone()), Manner { tag: true, ordered: false }, kept);
+        let mut whole = attempt("a", Outcome::Passed);
+        whole.detail.sections = vec![("stdout".into(), "[...]".into())];
+        whole.detail.files = vec![("stdout".into(), "7-0.out".into()), ("stderr".into(), "7-0.err".into())];
+        std::fs::write(dir.path().join("7-0.out"), "one\ntwo").unwrap();
+        let pieces = echo.take(&whole).unwrap().remove(0);
+        let mut errors = Vec::new();
+        let said: Vec<Option<String>> = pieces
+            .into_iter()
+            .map(|(error, body)| if error { echo.print_error(body, &mut errors) } else { echo.print(body) }.unwrap())
+            .collect();
+        assert_eq!((out.text().as_str(), errors.len()), ("a\tone\na\ttwo", 0));
+        assert!(said[0].is_none() && said[1].as_ref().unwrap().contains("7-0.err: No such file"), "{said:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

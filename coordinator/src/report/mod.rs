@@ -12,6 +12,7 @@ pub mod html;
 pub mod joblog;
 pub mod json;
 pub mod junit;
+pub mod kept;
 pub mod left;
 pub mod log;
 pub mod ordered;

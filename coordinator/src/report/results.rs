@@ -1,6 +1,7 @@
 //! `--results DIR`: the output of each task in files, in GNU parallel's layout: a folder for each column's number and
 //! value (`DIR/1/ITEM`), and in it `seq`, `stdout` and `stderr`.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use remuda_protocol::item::Item;
 use remuda_protocol::spec::GroupKind;
 
+use super::kept::Kept;
 use super::{Attempt, Fact, Reporter};
 
 /// Most bytes of a file name.
@@ -16,16 +18,17 @@ const MOST: usize = 255;
 /// A folder that is being filled.
 pub struct Results {
     folder: PathBuf,
+    kept: Kept,
 }
 
 impl Results {
-    /// Results below `folder`, which is made.
+    /// Results below `folder`, which is made; `kept`: what lies in files.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn new(folder: &Path) -> io::Result<Self> {
+    pub fn new(folder: &Path, kept: Kept) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), kept })
     }
 
     fn place(&self, item: &Item<'_>) -> PathBuf {
@@ -39,8 +42,19 @@ impl Results {
         let folder = self.place(&item);
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("seq"), item.number.to_string())?;
+        let files = self.kept.files_of(attempt);
         for stream in ["stdout", "stderr"] {
-            let text: String = attempt.detail.sections.iter().filter(|s| s.0 == stream).map(|s| s.1.as_str()).collect();
+            if let Some((_, name)) = files.iter().find(|(title, _)| title == stream) {
+                io::copy(&mut self.kept.open(name)?, &mut File::create(folder.join(stream))?)?;
+                continue;
+            }
+            let text: String = attempt
+                .detail
+                .sections
+                .iter()
+                .filter(|s| files.is_empty() && s.0 == stream)
+                .map(|s| s.1.as_str())
+                .collect();
             std::fs::write(folder.join(stream), text)?;
         }
         Ok(())
@@ -96,7 +110,7 @@ mod tests {
     #[test]
     fn a_task_has_a_folder_of_its_columns() {
         let dir = tempfile::tempdir().unwrap();
-        let mut results = Results::new(&dir.path().join("out")).unwrap();
+        let mut results = Results::new(&dir.path().join("out"), Kept::default()).unwrap();
         results.fact(&Fact::Ended(failed(&row(["a/b", ".."]))), Duration::ZERO).unwrap();
         let folder = dir.path().join(r"out/1/a\_b/2/\.\.");
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();

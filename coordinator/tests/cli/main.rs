@@ -5,6 +5,7 @@
 mod bad_input;
 mod ci;
 mod each;
+mod each_whole;
 mod groups;
 mod outputs;
 mod parallel;
