@@ -114,7 +114,8 @@ def test_says(x):
             [("0", 1), ("1", 1), ("1", 2), ("2", 1)].map(|(x, n)| format!("{x} {} {n}", task(x))).into();
         let said = std::fs::read_to_string(fleet.path().join("said")).unwrap();
         let mut said: Vec<String> = said.lines().map(str::to_owned).collect();
-        (expected.sort(), said.sort());
+        expected.sort();
+        said.sort();
         assert_eq!(said, expected);
         std::fs::remove_file(fleet.path().join("said")).unwrap();
     }
