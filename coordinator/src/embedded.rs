@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe::Receiver;
+use tokio::task::JoinHandle;
 
-use crate::commands::worker::Children;
+use crate::commands::worker::{Children, Death, Ended};
 use crate::error::Error;
+use crate::follow::signals::{Signal, Signals};
 use crate::report::log::LogFile;
 
 /// The variable that names a server.
@@ -33,16 +35,36 @@ const LONGEST_FOLDER: usize = 80;
 const OUTPUTS: &str = "outputs";
 /// Lines of a child's log that an error shows.
 const TAIL: usize = 10;
+/// How long the last words of a child that has ended may be under way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Workers that may take the place of one that died: a test that kills its worker has ended `lost` by then.
+const MOST_WORKERS: u32 = 5;
 
 /// The children. They hang on a warden of their own, which ends them when this program ends in any way.
 pub struct Embedded {
     folder: tempfile::TempDir,
     children: Children,
-    tail: Tail,
+    server: Words,
+    worker: Words,
+    work: Option<Work>,
+    replaced: u32,
     log: LogFile,
 }
 
-type Tail = Arc<Mutex<VecDeque<String>>>;
+/// What a child prints: the last of it, and whoever reads it.
+#[derive(Default)]
+struct Words {
+    tail: Arc<Mutex<VecDeque<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// What a worker is started with.
+#[derive(Clone, Debug)]
+struct Work {
+    farm: String,
+    slots: u32,
+    drain: Duration,
+}
 
 /// Finds a server to start.
 ///
@@ -100,10 +122,10 @@ impl Embedded {
         let folder = private_folder()?;
         let outputs = folder.path().join(OUTPUTS);
         std::fs::create_dir(&outputs).map_err(|e| Error::io(format!("make the folder {}", outputs.display()), e))?;
-        let tail = Tail::default();
         let children = Children::start().await.map_err(|e| Error::io("start the warden of the embedded farm", e))?;
-        let mut embedded = Self { folder, children, tail, log };
-        let output = embedded.output("embedded/redis")?;
+        let (server_says, output) = listened(&log, "embedded/redis")?;
+        let mut embedded =
+            Self { folder, children, server: server_says, worker: Words::default(), work: None, replaced: 0, log };
         let words = server_words(server, embedded.folder.path());
         embedded
             .children
@@ -118,13 +140,15 @@ impl Embedded {
         let (began, socket) = (Instant::now(), self.socket());
         loop {
             if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+                // what it says at its start is of no use to whoever reads of its end
+                self.server.tail.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 return Ok(());
             }
             if let Ok(how) = tokio::time::timeout(Duration::from_millis(1), self.children.server_died()).await {
-                return Err(self.failure("redis-server", format!("ended at once ({how})")).await);
+                return Err(self.no_start(format!("{how} at its start")).await);
             }
             if began.elapsed() > START {
-                return Err(self.failure("redis-server", format!("did not listen within {} s", START.as_secs())).await);
+                return Err(self.no_start(format!("did not listen within {} s", START.as_secs())).await);
             }
         }
     }
@@ -145,15 +169,25 @@ impl Embedded {
         format!("unix://{}", self.socket().display())
     }
 
+    async fn no_start(&mut self, problem: String) -> Error {
+        Error::Embedded { what: "redis-server", problem, log: self.server.last().await }
+    }
+
     /// Starts the worker.
     ///
     /// # Errors
     /// It cannot be started.
     pub async fn start_worker(&mut self, farm: &str, slots: u32, drain: Duration) -> Result<(), Error> {
+        self.work = Some(Work { farm: farm.to_owned(), slots, drain });
+        self.work().await
+    }
+
+    async fn work(&mut self) -> Result<(), Error> {
+        let Some(Work { farm, slots, drain }) = self.work.clone() else { return Ok(()) };
         let program = std::env::current_exe().map_err(|e| Error::io("find this program", e))?;
         let mut words: Vec<OsString> = vec![program.into()];
         words.extend(
-            ["worker", "--redis", &self.url(), "--farm", farm, "--slots", &slots.to_string(), "--embedded"]
+            ["worker", "--redis", &self.url(), "--farm", &farm, "--slots", &slots.to_string(), "--embedded"]
                 .map(OsString::from),
         );
         words.extend([
@@ -164,37 +198,54 @@ impl Embedded {
             "--outputs".into(),
             self.outputs().into(),
         ]);
-        let output = self.output("embedded/worker")?;
+        let (says, output) = listened(&self.log, "embedded/worker")?;
+        self.worker = says;
         self.children.work(words, output, drain + STOP).await.map_err(|e| Error::io("start the worker", e))
     }
 
-    /// A pipe whose lines go to the log.
-    fn output(&self, who: &'static str) -> Result<OwnedFd, Error> {
-        let pipe = || -> std::io::Result<(Receiver, OwnedFd)> {
-            let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-            Ok((Receiver::from_owned_fd(nonblocking(read)?)?, write))
+    /// Waits until one of the children ends, which it should not. Can be dropped; what it returns must be given to
+    /// [`Embedded::outlive`].
+    pub async fn died(&mut self) -> Death {
+        self.children.died().await
+    }
+
+    /// Goes on without a child that died, if that can be; says how. A worker is replaced: its successor gives back at
+    /// once what it held.
+    ///
+    /// # Errors
+    /// It cannot be: without a server there is nothing, and a worker that dies again and again will not do.
+    pub async fn outlive(&mut self, death: Death) -> Result<String, Error> {
+        let (what, how, words) = match death {
+            Death::Server(how) => ("redis-server", how, &mut self.server),
+            Death::Worker(how) => ("worker", how, &mut self.worker),
+            Death::Warden => {
+                return Err(Error::Died { what: "farm's warden", how: "was killed".to_owned(), log: String::new() });
+            }
         };
-        let (read, write) = pipe().map_err(|e| Error::io("make a pipe", e))?;
-        listen(read, who, &self.log, &self.tail);
-        Ok(write)
-    }
-
-    /// Waits until one of the children ends, which it should not. Can be dropped.
-    pub async fn died(&mut self) -> Error {
-        let (what, how) = self.children.died().await;
-        self.failure(what, format!("ended before the run did ({how})")).await
-    }
-
-    async fn failure(&self, what: &'static str, problem: String) -> Error {
-        tokio::task::yield_now().await; // lines of its last words may still be under way
-        let log =
-            self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect::<Vec<_>>().join("\n");
-        Error::Embedded { what, problem, log }
+        // whom somebody else kills has no last words that explain it
+        let log = if matches!(how, Ended::Signal(_)) { String::new() } else { words.last().await };
+        let how = how.to_string();
+        if what == "redis-server" || self.replaced >= MOST_WORKERS {
+            let how = if what == "worker" { format!("{how}, as did {MOST_WORKERS} others in its place,") } else { how };
+            return Err(Error::Died { what, how, log });
+        }
+        self.replaced += 1;
+        match self.work().await {
+            Ok(()) => Ok(format!("the worker {how}: another one takes over")),
+            Err(error) => {
+                tracing::warn!("a worker that {how} was not replaced: {error}");
+                Err(Error::Died { what, how, log })
+            }
+        }
     }
 
     /// Asks the worker to end, then the server; kills what does not. `at_once`: does not ask.
     pub async fn stop(mut self, at_once: bool) {
-        self.children.end_worker(at_once).await;
+        tokio::select! {
+            () = self.children.end_worker(at_once) => {}
+            () = hurried() => {}
+        }
+        self.children.end_worker(true).await; // nothing, unless somebody is in a hurry
         self.children.end().await;
     }
 }
@@ -202,7 +253,7 @@ impl Embedded {
 /// The server's command line. A shell stands around it only to remove the folder when everything is over: after the
 /// death of this program nobody else is left to do it.
 fn server_words(server: &Path, at: &Path) -> Vec<OsString> {
-    const GUARD: &str = r#"folder=$1; shift; trap : TERM; "$@" & wait $!; wait; rm -rf "$folder""#;
+    const GUARD: &str = r#"folder=$1; shift; trap : TERM; "$@" & wait $!; how=$?; wait; rm -rf "$folder"; exit $how"#;
     let mut words: Vec<OsString> =
         vec!["/bin/sh".into(), "-c".into(), GUARD.into(), "remuda-embedded-redis".into(), at.into(), server.into()];
     words.extend(
@@ -214,13 +265,44 @@ fn server_words(server: &Path, at: &Path) -> Vec<OsString> {
     words
 }
 
+/// Waits for a signal to end.
+async fn hurried() {
+    match Signals::new() {
+        Ok(mut signals) => while signals.next().await == Signal::Status {},
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// A pipe for a child whose lines go to the log.
+fn listened(log: &LogFile, who: &'static str) -> Result<(Words, OwnedFd), Error> {
+    let pipe = || -> std::io::Result<(Receiver, OwnedFd)> {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        Ok((Receiver::from_owned_fd(nonblocking(read)?)?, write))
+    };
+    let (read, write) = pipe().map_err(|e| Error::io("make a pipe", e))?;
+    let mut words = Words::default();
+    words.reader = Some(listen(read, who, log, &words.tail));
+    Ok((words, write))
+}
+
+impl Words {
+    /// The last lines of a child that has ended.
+    async fn last(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            let _ = tokio::time::timeout(LAST_WORDS, reader).await;
+        }
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.iter().cloned().collect::<Vec<_>>().join("\n")
+    }
+}
+
 fn nonblocking(fd: OwnedFd) -> std::io::Result<OwnedFd> {
     nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok(fd)
 }
 
 /// Copies a child's lines into the log, and remembers the last of them.
-fn listen(stream: Receiver, who: &'static str, log: &LogFile, tail: &Tail) {
+fn listen(stream: Receiver, who: &'static str, log: &LogFile, tail: &Arc<Mutex<VecDeque<String>>>) -> JoinHandle<()> {
     let (log, tail) = (log.clone(), tail.clone());
     tokio::spawn(async move {
         let mut lines = BufReader::new(stream).split(b'\n');
@@ -233,7 +315,7 @@ fn listen(stream: Receiver, who: &'static str, log: &LogFile, tail: &Tail) {
                 tail.pop_front();
             }
         }
-    });
+    })
 }
 
 #[cfg(test)]

@@ -110,7 +110,17 @@ pub enum Error {
         /// The places.
         tried: String,
     },
-    /// An embedded process did not start or ended early.
+    /// An embedded process ended under the run.
+    #[error("the embedded {what} {how} before the run was over{tail}", tail = tail_of(log))]
+    Died {
+        /// `redis-server`, `worker` or `farm's warden`.
+        what: &'static str,
+        /// How it ended.
+        how: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// An embedded process did not start.
     #[error("the embedded {what} {problem}{tail}", tail = tail_of(log))]
     Embedded {
         /// `redis-server` or `worker`.
@@ -201,9 +211,8 @@ impl Error {
             Self::Closed(_) => Exit::Closed,
             Self::NoFarm | Self::NoJob { .. } | Self::ManyJobs { .. } | Self::NoTask { .. } => Exit::Usage,
             Self::Left(_) => Exit::Interrupted,
-            Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } | Self::Embedded { .. } | Self::TakenOver(_) => {
-                Exit::Internal
-            }
+            Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } => Exit::Internal,
+            Self::Embedded { .. } | Self::Died { .. } | Self::TakenOver(_) => Exit::Internal,
         }
     }
 
@@ -224,6 +233,9 @@ impl Error {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("make room on that disk, or name a file on another one".into())
             }
+            Self::Died { .. } => Some(
+                "see whether the machine ran out of memory (`dmesg`), or whether a test kills processes that it did not start; then run it again".into(),
+            ),
             Self::NoFarm => Some(
                 "name one with --redis URL, REMUDA_REDIS_URL, or `redis = \"…\"` in remuda.toml; an embedded run ends with its program".into(),
             ),

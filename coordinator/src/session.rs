@@ -261,16 +261,12 @@ async fn attached(
         done,
     };
     let submit = tokio::spawn(submission.run());
-    let result = match run.follow(watch, submit, children).await {
-        Ok(()) => run.close().await,
-        Err(error) => Err(error),
-    };
-    run.leave();
+    let result = run.to_its_end(watch, submit, children).await;
     if result.is_err() && run.owns() && !matches!(result, Err(Error::TakenOver(_))) {
         // a clean exit cancels at once, whatever made us leave
         let _ = store.patient(Duration::from_secs(1)).cancel(&spec.id, "user", None).await;
     }
-    if result.is_ok() {
+    if result.is_ok() || shelf.is_some() {
         remember(&run, store, shelf, &spec).await;
     }
     result

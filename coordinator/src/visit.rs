@@ -91,11 +91,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
     let redis = format!("{}, farm {}", store.address(), store.farm());
     run.tell(&Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: None })?;
     let nothing_to_submit = tokio::spawn(async { Ok(()) });
-    let result = match run.follow(watch, nothing_to_submit, &mut None).await {
-        Ok(()) => run.close().await,
-        Err(error) => Err(error),
-    };
-    run.leave();
+    let result = run.to_its_end(watch, nothing_to_submit, &mut None).await;
     match &result {
         Ok(_) if !is_over(head) => session::remember(&run, store, None, &spec).await,
         Err(error) if run.owns() && !matches!(error, Error::TakenOver(_)) => {

@@ -31,7 +31,7 @@ pub struct Settings {
     pub lease: Duration,
     /// Limit of a drain.
     pub drain_timeout: Duration,
-    /// State folder; none for an embedded worker.
+    /// State folder; an embedded worker's is in the folder of its run.
     pub state: Option<PathBuf>,
     /// Folder for its own files.
     pub scratch: Option<PathBuf>,
@@ -50,7 +50,8 @@ impl Settings {
         let host =
             nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |h| h.to_string_lossy().into_owned());
         let state = match (args.embedded, args.state) {
-            (true, _) => None,
+            // its run's folder: a worker that takes the place of one that was killed gives back what that one held
+            (true, _) => args.scratch.as_ref().map(|folder| folder.join("worker")),
             (false, Some(folder)) => Some(folder),
             (false, None) => default_state(&args.farm),
         };

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use remuda_worker::warden::{Keeper, KeeperEvent, Options, Unit, Warden, WardenEvent};
 
 use crate::cli::{Global, Worker};
@@ -35,10 +36,63 @@ pub fn run(global: &Global, args: &Worker) -> ExitCode {
 pub struct Children {
     warden: Warden,
     worker: Option<Keeper>,
+    grace: Duration,
 }
 
 const SERVER: u64 = 1;
 const WORKER: u64 = 2;
+
+/// A child that ended, and how.
+#[derive(Debug)]
+pub enum Death {
+    /// The server.
+    Server(Ended),
+    /// The worker.
+    Worker(Ended),
+    /// The warden: everything beneath it ends with it.
+    Warden,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// Otherwise, in words.
+    Otherwise(String),
+}
+
+impl Ended {
+    fn of(code: Option<i32>, signal: Option<i32>) -> Self {
+        match (code, signal) {
+            // a shell stands around the server, and tells a signal so
+            (Some(code), _) if code > SHELL_SIGNAL => Self::Signal(code - SHELL_SIGNAL),
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Otherwise("ended, nobody knows how".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "ended with exit code {code}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "was killed ({signal})"),
+                Err(_) => write!(f, "was killed (signal {number})"),
+            },
+            Self::Otherwise(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What a shell adds to the number of a signal.
+const SHELL_SIGNAL: i32 = 128;
+/// The worker's keeper ends it within its grace; whoever waits longer waits for nothing.
+const KEEPER: Duration = Duration::from_secs(5);
 
 impl Children {
     /// Starts the warden.
@@ -46,7 +100,8 @@ impl Children {
     /// # Errors
     /// It does not start.
     pub async fn start() -> io::Result<Self> {
-        Ok(Self { warden: Warden::start(Options { capacity: 1, ..Options::default() }).await?, worker: None })
+        let warden = Warden::start(Options { capacity: 1, ..Options::default() }).await?;
+        Ok(Self { warden, worker: None, grace: Duration::ZERO })
     }
 
     /// Starts the server; `output` becomes its stdout and stderr.
@@ -71,38 +126,41 @@ impl Children {
         unit.grace = grace;
         unit.fds = vec![(output.try_clone()?, 1), (output, 2)];
         keeper.run(unit)?;
-        self.worker = Some(keeper);
+        (self.worker, self.grace) = (Some(keeper), grace);
         Ok(())
     }
 
     /// Waits until the server ends; says how. Can be dropped.
-    pub async fn server_died(&self) -> String {
+    pub async fn server_died(&self) -> Ended {
         match self.warden.next_event().await {
-            Some(WardenEvent::ServiceExited { code, signal, .. }) => ended(code, signal),
-            None => "its warden ended".to_owned(),
+            Some(WardenEvent::ServiceExited { code, signal, .. }) => Ended::of(code, signal),
+            None => Ended::Otherwise("ended with its warden".to_owned()),
         }
     }
 
-    /// Waits until one of them ends; says which and how. Can be dropped.
-    pub async fn died(&mut self) -> (&'static str, String) {
-        let Self { warden, worker } = self;
+    /// Waits until one of them ends, and says so once. Can be dropped: whoever awaits anything between this and the use
+    /// of what it returns may lose it.
+    pub async fn died(&mut self) -> Death {
+        let Self { warden, worker, .. } = self;
         tokio::select! {
             event = warden.next_event() => match event {
-                Some(WardenEvent::ServiceExited { code, signal, .. }) => ("redis-server", ended(code, signal)),
-                None => ("warden", "it was killed".to_owned()),
+                Some(WardenEvent::ServiceExited { code, signal, .. }) => Death::Server(Ended::of(code, signal)),
+                None => Death::Warden,
             },
-            how = worker_ended(worker.as_mut()) => ("worker", how),
+            how = worker_ended(worker.as_mut()) => {
+                *worker = None; // it says so only once: nobody may wait for it again
+                Death::Worker(how)
+            }
         }
     }
 
     /// Asks the worker to end, or kills it with everything beneath it, and waits until it has ended.
     pub async fn end_worker(&mut self, at_once: bool) {
-        if let Some(keeper) = &self.worker {
-            let _ = keeper.kill(WORKER, at_once);
-            worker_ended(self.worker.as_mut()).await;
-        }
+        let Some(keeper) = &self.worker else { return };
+        let _ = keeper.kill(WORKER, at_once);
+        let _ = tokio::time::timeout(self.grace + KEEPER, worker_ended(self.worker.as_mut())).await;
         if let Some(keeper) = self.worker.take() {
-            keeper.close().await;
+            let _ = tokio::time::timeout(KEEPER, keeper.close()).await;
         }
     }
 
@@ -116,23 +174,17 @@ fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }
 
-async fn worker_ended(worker: Option<&mut Keeper>) -> String {
+async fn worker_ended(worker: Option<&mut Keeper>) -> Ended {
     let Some(worker) = worker else { return std::future::pending().await };
     loop {
         match worker.next_event().await {
             Some(KeeperEvent::Exited(exited)) => {
-                return exited.error.unwrap_or_else(|| ended(exited.code, exited.signal));
+                return exited.error.map_or_else(|| Ended::of(exited.code, exited.signal), Ended::Otherwise);
             }
-            Some(KeeperEvent::Gone { .. }) | None => return "its keeper was killed".to_owned(),
+            Some(KeeperEvent::Gone { .. }) | None => {
+                return Ended::Otherwise("ended: its keeper was killed".to_owned());
+            }
             Some(_) => {}
         }
-    }
-}
-
-fn ended(code: Option<i32>, signal: Option<i32>) -> String {
-    match (code, signal) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "nobody knows how".to_owned(),
     }
 }

@@ -14,6 +14,7 @@ use remuda_store::{Message, Store, StoreError, Subscription};
 use tokio::task::JoinHandle;
 
 use super::alive::Alive;
+use super::course::died;
 use super::keys::Keys;
 use super::names::Names;
 use super::signals::{Signal, Signals};
@@ -196,7 +197,7 @@ impl Run {
     ///
     /// # Errors
     /// The job cannot be followed any more; what happens to it then is up to its owner's deadline.
-    pub async fn follow(
+    pub(super) async fn follow(
         &mut self,
         watch: Subscription,
         mut submit: JoinHandle<Result<(), Error>>,
@@ -231,7 +232,7 @@ impl Run {
                 }
                 signal = signals.next() => self.on_signal(signal).await?,
                 () = Keys::next(&mut keys) => self.on_signal(Signal::Status).await?,
-                error = died(children) => return Err(error),
+                death = died(children) => self.outlive(death, children).await?,
             }
         }
         submit.abort();
@@ -374,13 +375,6 @@ impl Run {
 async fn next_of(watch: &mut Option<Subscription>) -> Option<Message> {
     match watch {
         Some(watch) => watch.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn died(children: &mut Option<Embedded>) -> Error {
-    match children {
-        Some(children) => children.died().await,
         None => std::future::pending().await,
     }
 }

@@ -43,7 +43,7 @@ impl Run {
         Ok(exit)
     }
 
-    fn summary(&self, exit: Exit, because: String) -> Summary {
+    pub(super) fn summary(&self, exit: Exit, because: String) -> Summary {
         let tests = self.view.total(GroupKind::Tests);
         let (slots, workers) = self.view.took_part();
         Summary {
@@ -65,15 +65,30 @@ impl Run {
     /// What never ran ended with its group: skipped, or cancelled.
     async fn fates(&mut self) -> Result<(), Error> {
         for group in 0..u32::try_from(self.view.groups.len()).unwrap_or(0) {
-            let outcome =
-                if self.view.groups[group as usize].state == "skipped" { Outcome::Skipped } else { Outcome::Cancelled };
             let open: Vec<u32> = self.view.groups[group as usize].open_tasks().collect();
             for part in open.chunks(FATES) {
-                let changes: Vec<Change> = part.iter().map(|task| self.view.fate((group, *task), outcome)).collect();
+                let changes = self.fates_of(group, part);
                 self.push(changes).await?;
             }
         }
         Ok(())
+    }
+
+    /// The same without asking Redis for anything: with the names that are known.
+    pub(super) fn tell_fates(&mut self) {
+        for group in 0..u32::try_from(self.view.groups.len()).unwrap_or(0) {
+            let open: Vec<u32> = self.view.groups[group as usize].open_tasks().collect();
+            for part in open.chunks(FATES) {
+                self.pending = self.fates_of(group, part);
+                self.tell_all_pending();
+            }
+        }
+    }
+
+    fn fates_of(&mut self, group: u32, tasks: &[u32]) -> Vec<Change> {
+        let skipped = self.view.groups[group as usize].state == "skipped";
+        let outcome = if skipped { Outcome::Skipped } else { Outcome::Cancelled };
+        tasks.iter().map(|task| self.view.fate((group, *task), outcome)).collect()
     }
 
     /// Waits for the closing words of every host that loaded a suite which was collected.

@@ -115,6 +115,14 @@ impl Run {
         self.settle()
     }
 
+    /// Tells what changed with the names that are known: no more will be.
+    pub(super) fn tell_all_pending(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            let fact = self.fact(change, None);
+            let _ = self.tell(&fact);
+        }
+    }
+
     fn fact(&mut self, change: Change, detail: Option<Detail>) -> Fact {
         match change {
             Change::Added { group, count } => Fact::Added { group: self.names.group(group), count },
@@ -129,11 +137,13 @@ impl Run {
                 }
             }
             Change::Ended(end) => {
+                let named = self.names.known(end.task).is_some();
                 let attempt = self.names.attempt(&end, detail, true);
                 if attempt.kind == GroupKind::Collect && attempt.outcome.is_failure() {
                     self.evidence.collections.push(attempt.detail.exit);
                 }
-                if attempt.kind == GroupKind::Tests {
+                // the next run knows no test by the number it had in this one
+                if attempt.kind == GroupKind::Tests && named {
                     self.lessons.learn(&attempt, end.first_in_slot);
                 }
                 Fact::Ended(attempt)

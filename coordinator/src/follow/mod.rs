@@ -1,9 +1,10 @@
 //! The attached run: what a job's events mean (`view`), their names (`names`), the loop that follows it (`attached`),
-//! its end (`ending`, `verdict`).
+//! its end (`ending`, `verdict`), and all of it from start to end (`course`).
 
 mod alive;
 pub mod attached;
 pub mod change;
+mod course;
 pub mod ending;
 pub mod fit;
 pub mod halt;
