@@ -262,8 +262,8 @@ async fn attached(
     };
     let submit = tokio::spawn(submission.run());
     let result = run.to_its_end(watch, submit, children).await;
-    if result.is_err() && run.owns() && !matches!(result, Err(Error::TakenOver(_))) {
-        // a clean exit cancels at once, whatever made us leave
+    if result.is_err() && shelf.is_none() && run.owns() && !matches!(result, Err(Error::TakenOver(_))) {
+        // a clean exit cancels at once, whatever made us leave; an embedded farm ends with us
         let _ = store.patient(Duration::from_secs(1)).cancel(&spec.id, "user", None).await;
     }
     if result.is_ok() || shelf.is_some() {

@@ -75,7 +75,8 @@ impl Run {
         if goes_on || !broken && self.view.groups.iter().all(|group| group.added == 0) {
             return;
         }
-        if !matches!(error, Error::Killed(_)) {
+        let nobody_to_ask = matches!(error, Error::Died { what, .. } if *what != "worker");
+        if !nobody_to_ask && !matches!(error, Error::Killed(_)) {
             let _ = tokio::time::timeout(LAST_WORDS, self.catch_up()).await;
         }
         // a report that cannot be written keeps no other from it, and is no news by now
