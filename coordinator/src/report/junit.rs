@@ -16,6 +16,9 @@ use remuda_protocol::spec::GroupKind;
 use super::{Attempt, Fact, Reporter, whole};
 use crate::follow::view::TaskKey;
 
+/// Characters of Unicode that XML cannot hold, besides the control characters that the writer takes out.
+const NO_XML: [char; 2] = ['\u{fffe}', '\u{ffff}'];
+
 /// The report being made.
 pub struct Junit {
     path: PathBuf,
@@ -58,7 +61,8 @@ impl Junit {
             }
             report.add_test_suite(suite);
         }
-        report.to_string()
+        // the two that are Unicode and not XML, wherever they are: the writer leaves them in
+        report.to_string().map(|text| text.replace(NO_XML, ""))
     }
 
     fn write(&self, wall: Duration) -> io::Result<()> {
@@ -221,7 +225,10 @@ impl Reporter for Junit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Place;
     use crate::report::testing::{attempt, failed};
+    use remuda_protocol::outcome::Detail;
+    use remuda_store::HostReport;
 
     fn xml(facts: Vec<Fact>) -> String {
         let mut junit = Junit::new("x".into(), "run".into(), DateTime::UNIX_EPOCH.fixed_offset());
@@ -265,13 +272,43 @@ mod tests {
     }
 
     #[test]
-    fn what_xml_cannot_hold_is_taken_out() {
-        let mut bad = failed("t.py::test[\u{0}\u{1b}\u{fffe}]");
-        bad.detail.text = "a\u{8}b\u{1b}[31mred\u{1b}[0m".into();
-        let text = xml(vec![Fact::Ended(bad)]);
-        let illegal = |c: char| (c < ' ' && !"\n\t\r".contains(c)) || c == '\u{fffe}';
+    fn what_xml_cannot_hold_is_taken_out_wherever_it_is() {
+        const BAD: &str = "<a\u{0}\u{8}b\u{1b}[31mred\u{1b}[0m]]>\u{b}\u{fffe}\u{ffff}\u{7f}\u{85}&";
+        let mut bad = failed(&format!("t\u{ffff}.py::Class::test[{BAD}]"));
+        bad.group = BAD.into();
+        bad.detail = Detail {
+            message: BAD.into(),
+            text: BAD.into(),
+            sections: vec![("stdout".into(), BAD.into()), ("stderr".into(), BAD.into()), (BAD.into(), BAD.into())],
+            properties: vec![(BAD.into(), BAD.into())],
+            ..Detail::default()
+        };
+        bad.place = Some(Place { host: BAD.into(), ..Place::default() });
+        let skipped = Attempt { task: (1, 0), outcome: Outcome::Skipped, ..bad.clone() };
+        let mut described = Attempt { task: (2, 0), id: format!("./{BAD}.rb[1]").into(), ..bad.clone() };
+        described.detail.properties.push(("description".into(), BAD.into()));
+        let late = HostReport { host: BAD.into(), late: vec![(BAD.into(), BAD.into())], ..HostReport::default() };
+        let facts = [Fact::Tried(bad.clone()), Fact::Ended(bad), Fact::Ended(skipped), Fact::Ended(described)];
+        let text = xml(facts.into_iter().chain([Fact::Host(late)]).collect());
+        let illegal = |c: char| (c < ' ' && !"\n\t\r".contains(c)) || NO_XML.contains(&c);
         assert!(!text.contains(illegal) && !text.contains("&#"), "{text:?}");
-        assert!(text.contains("abred"), "{text}");
+        assert!(text.contains("bred"), "{text}");
+        parses(&text);
+    }
+
+    /// As strict a parser as there is reads it.
+    fn parses(text: &str) {
+        use std::io::Write as _;
+        let program = "import sys, xml.etree.ElementTree as e; e.fromstring(sys.stdin.buffer.read())";
+        let mut python = std::process::Command::new("python3")
+            .args(["-c", program])
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let out = python.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}\n{text:?}", String::from_utf8_lossy(&out.stderr));
     }
 
     #[test]
