@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use remuda_protocol::outcome::Outcome;
-use remuda_protocol::spec::GroupKind;
+use remuda_protocol::spec::{Adapter, GroupKind};
 use remuda_store::HostReport;
 
 use super::attached::Run;
 use super::verdict::verdict;
 use super::view::Change;
 use crate::error::{Error, Exit};
+use crate::job::pytest;
 use crate::report::{Fact, Summary};
 
 /// How long hosts may take for their closing words (their frameworks write coverage, caches and reports then).
@@ -34,6 +35,9 @@ impl Run {
         for report in reports {
             self.tell(&Fact::Host(report))?;
         }
+        for note in self.reports_of_each_worker() {
+            self.tell(&Fact::Note(note))?;
+        }
         if let Some(error) = self.failed_to_submit.take() {
             return Err(error);
         }
@@ -41,6 +45,25 @@ impl Run {
         let summary = self.summary(exit, because);
         self.tell(&Fact::Finished(summary))?;
         Ok(exit)
+    }
+
+    /// A suite's own report files where several workers ran the suite: each holds what its worker ran.
+    fn reports_of_each_worker(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (group, number) in self.spec.groups.iter().zip(0..) {
+            let Adapter::Pytest { args, .. } = &group.adapter else { continue };
+            let flags = if group.kind == GroupKind::Tests { pytest::own_reports(args) } else { Vec::new() };
+            let workers = self.loaded.iter().filter(|(_, loaded)| *loaded == number).count();
+            if workers > 1 && !flags.is_empty() {
+                notes.push(format!(
+                    "{}: pytest's own {} was written by each of {workers} workers for its own tests, and where they share the \
+                     folder only the last one's is left; --junit and --html of Remuda hold all tests",
+                    group.name,
+                    flags.join(" and ")
+                ));
+            }
+        }
+        notes
     }
 
     pub(super) fn summary(&self, exit: Exit, because: String) -> Summary {

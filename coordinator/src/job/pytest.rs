@@ -71,6 +71,15 @@ pub fn only_tells(args: &[String]) -> bool {
     args.iter().take_while(|word| *word != "--").any(|word| TELLING.contains(&word.as_str()))
 }
 
+/// Flags among these arguments by which pytest writes a report of its own to a file: every host writes its own.
+#[must_use]
+pub fn own_reports(args: &[String]) -> Vec<&'static str> {
+    const FILES: [&str; 3] = ["--junitxml", "--junit-xml", "--html"];
+    let named = |word: &String, flag: &str| word.strip_prefix(flag).is_some_and(|r| r.is_empty() || r.starts_with('='));
+    let words: Vec<&String> = args.iter().take_while(|word| *word != "--").collect();
+    FILES.into_iter().filter(|flag| words.iter().any(|word| named(word, flag))).collect()
+}
+
 /// Reads the flags that Remuda carries out. What makes no sense is left for pytest to refuse.
 #[must_use]
 pub fn known(args: &[String]) -> Known {
@@ -200,6 +209,12 @@ mod tests {
     #[test]
     fn questions_about_pytest_are_no_run() {
         assert!(only_tells(&words("-q --help")) && only_tells(&words("--version")) && !only_tells(&words("-x -- -h")));
+    }
+
+    #[test]
+    fn reports_of_pytests_own_are_known() {
+        assert_eq!(own_reports(&words("-x --junitxml=a --html b")), ["--junitxml", "--html"]);
+        assert!(own_reports(&words("--html-theme=x -- --html=y")).is_empty());
     }
 
     #[test]

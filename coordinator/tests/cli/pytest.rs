@@ -216,3 +216,25 @@ fn a_worker_without_the_tree_refuses_by_host_and_path() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("does not have the tree") && text.contains(&gone.display().to_string()), "{text}");
 }
+
+#[test]
+fn a_report_of_pytests_own_on_several_workers_is_said_to_be_a_part() {
+    const PAIR: &str = r#"
+import os, pathlib, time, pytest
+@pytest.mark.parametrize("me, other", [("a", "b"), ("b", "a")])
+def test_pair(me, other):
+    pathlib.Path(f"here-{me}").touch()
+    while not os.path.exists(f"here-{other}"):
+        time.sleep(0.01)
+"#;
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", PAIR);
+    let one = ["--slots", "1"];
+    let farm = Farm::start(&[]).with_worker(&ranch, &one).with_worker(&ranch, &one);
+    let words = "pytest's own --junitxml was written by each of 2 workers for its own tests";
+    let url = farm.url();
+    let seen = run(&ranch, &["--redis", &url], &["--junitxml=own.xml"]).exits(0).says(&[words, "--junit and --html"]);
+    assert_eq!(seen.err.matches("was written by each").count(), 1, "{}", seen.err);
+    let alone = run(&ranch, &[], &["--junitxml=own.xml"]).exits(0);
+    assert!(!alone.err.contains("was written by each"), "{}", alone.err);
+}
