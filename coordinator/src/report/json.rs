@@ -59,7 +59,7 @@ impl Json {
             .into_iter()
             .map(|p| {
                 json!({
-                    "host": p.host, "slots": p.slots(), "tests": p.tests, "busy_us": p.busy_us, "lost": p.losses,
+                    "host": p.host, "worker": p.worker, "slots": p.slots(), "tests": p.tests, "busy_us": p.busy_us, "lost": p.losses,
                     "first_us": p.first_in(s.wall).map(|f| u64::try_from(f.as_micros()).unwrap_or(u64::MAX)),
                 })
             })

@@ -7,14 +7,18 @@ use std::time::Duration;
 use remuda_protocol::spec::GroupKind;
 
 use super::text::length;
-use super::{Attempt, Fact};
+use super::{Attempt, Fact, Place};
 
-/// Hosts' names are cut to this in the table.
+/// Workers' names are cut to this in the table.
 const NAME: usize = 24;
+/// Of a worker's id this much tells it from others of its host.
+const ID: usize = 8;
 
 /// One worker's part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
+    /// Its id.
+    pub worker: String,
     /// Its host.
     pub host: String,
     /// Tests that ended there.
@@ -62,8 +66,7 @@ impl Workers {
             Fact::Ended(attempt) => self.ended(attempt, at, 1),
             Fact::Tried(attempt) => self.ended(attempt, at, 0),
             Fact::Back { lost: true, place: Some(place), .. } => {
-                let part = self.parts.entry(place.worker.clone()).or_default();
-                part.host.clone_from(&place.host);
+                let part = self.part(place);
                 part.losses += 1;
             }
             _ => {}
@@ -72,13 +75,7 @@ impl Workers {
 
     fn ended(&mut self, attempt: &Attempt, at: Duration, tests: u32) {
         let Some(place) = attempt.place.as_ref().filter(|_| attempt.kind == GroupKind::Tests) else { return };
-        if !self.parts.contains_key(&place.worker) {
-            self.parts.insert(place.worker.clone(), Part::default());
-        }
-        let Some(part) = self.parts.get_mut(&place.worker) else { return };
-        if part.host != place.host {
-            part.host.clone_from(&place.host);
-        }
+        let part = self.part(place);
         part.tests += tests;
         part.busy_us += attempt.us;
         let began = at.saturating_sub(Duration::from_micros(attempt.us));
@@ -86,6 +83,26 @@ impl Workers {
         if !part.slots.contains(&place.slot) {
             part.slots.insert(place.slot.clone());
         }
+    }
+
+    fn part(&mut self, place: &Place) -> &mut Part {
+        let new = || Part { worker: place.worker.clone(), ..Part::default() };
+        let part = self.parts.entry(place.worker.clone()).or_insert_with(new);
+        if part.host != place.host {
+            part.host.clone_from(&place.host);
+        }
+        part
+    }
+
+    /// What people call a worker: its host, and where several are on one host the beginning of its id.
+    #[must_use]
+    pub fn name(&self, part: &Part) -> String {
+        let alone = self.parts.values().filter(|other| other.host == part.host).count() == 1;
+        let cut = |text: &str, most| text.chars().take(most).collect::<String>();
+        if alone {
+            return cut(&part.host, NAME);
+        }
+        format!("{} {}", cut(&part.host, NAME - ID - 1), cut(&part.worker, ID))
     }
 
     /// The parts, those of one host together.
@@ -100,15 +117,14 @@ impl Workers {
     #[must_use]
     pub fn table(&self, wall: Duration, noun: &str) -> String {
         let parts = self.parts();
-        let shown = |host: &str| host.chars().take(NAME).collect::<String>();
-        let widest = parts.iter().map(|p| shown(&p.host).chars().count()).max().unwrap_or(0).max(12);
+        let widest = parts.iter().map(|p| self.name(p).chars().count()).max().unwrap_or(0).max(12);
         let mut text =
             format!("{:>widest$} {:>6} {:>6} {:>6} {:>4}\n", "Workers", format!("{noun}s"), "first", "busy", "lost");
         for part in parts {
             let first = part.first_in(wall).map_or_else(|| "-".to_owned(), length);
             text.push_str(&format!(
                 "{:>widest$} {:>6} {first:>6} {:>4} % {:>4}\n",
-                shown(&part.host),
+                self.name(part),
                 part.tests,
                 part.busy_percent(wall),
                 part.losses
@@ -121,13 +137,26 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Place;
     use crate::report::testing::attempt;
     use remuda_protocol::outcome::Outcome;
 
     fn on(host: &str, slot: &str, us: u64) -> Attempt {
         let place = Place { worker: format!("w-{host}"), host: host.into(), slot: slot.into(), number: 0 };
         Attempt { us, place: Some(place), ..attempt("t", Outcome::Passed) }
+    }
+
+    #[test]
+    fn workers_of_one_host_are_told_apart_by_their_ids() {
+        let mut workers = Workers::default();
+        for (worker, host) in [("4f6e0c1a-1", "lab1"), ("9b2d77e3-2", "lab1"), ("11111111-3", "lab2")] {
+            let place = Place { worker: worker.into(), host: host.into(), ..Place::default() };
+            let ended = Attempt { place: Some(place), ..attempt("t", Outcome::Passed) };
+            workers.fact(&Fact::Ended(ended), Duration::from_secs(1));
+        }
+        let table = workers.table(Duration::from_secs(2), "test");
+        let names: Vec<_> = table.lines().skip(1).map(|line| line.split("      1").next().unwrap().trim()).collect();
+        assert_eq!(names, ["lab1 4f6e0c1a", "lab1 9b2d77e3", "lab2"], "{table}");
+        assert!(table.lines().all(|line| line.chars().count() <= 40), "{table}");
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn workers(page: &mut String, html: &Html, summary: &Summary) {
         let _ = write!(
             page,
             "<tr><td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{first}<td class=\"n\">{} %<td class=\"n\">{}</tr>",
-            escape(&part.host),
+            escape(&html.workers.name(part)),
             part.slots(),
             part.tests,
             part.busy_percent(summary.wall),
