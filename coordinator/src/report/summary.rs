@@ -6,6 +6,11 @@ use remuda_protocol::outcome::Outcome;
 
 use super::text::{count, length};
 
+/// A run that took less is not measured against the ideal.
+const LONG: Duration = Duration::from_secs(5);
+/// Neither is one that no scheduler could have made longer than this, µs.
+const MUCH_US: u64 = 1_000_000;
+
 /// Totals of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -61,9 +66,18 @@ impl Summary {
         u32::try_from(ideal.saturating_mul(100) / wall).ok().map(|p| p.min(100))
     }
 
+    /// The same where it says something: of a short run, or one with little to do, start-up is most.
+    fn worth_saying(&self) -> Option<u32> {
+        let ideal = self.longest_us.max(self.busy_us.checked_div(self.slots as u64).unwrap_or(0));
+        self.percent_of_ideal().filter(|_| self.wall >= LONG && ideal >= MUCH_US)
+    }
+
     /// `540 tests: 538 passed (2 flaky), 1 failed, 1 skipped; 8 slots on 3 workers, 96 % of ideal`.
     #[must_use]
     pub fn sentence(&self) -> String {
+        if self.total() == 0 && self.late == 0 {
+            return format!("no {}s were run", self.noun);
+        }
         let mut parts = Vec::new();
         for outcome in Outcome::ALL {
             let n = self.count(outcome);
@@ -85,7 +99,7 @@ impl Summary {
                 count(self.workers as u64, "worker")
             ));
         }
-        if let Some(percent) = self.percent_of_ideal() {
+        if let Some(percent) = self.worth_saying() {
             text.push_str(&format!(", {percent} % of ideal"));
         }
         text
@@ -136,6 +150,20 @@ mod tests {
         let long = Summary { busy_us: 13_000_000, longest_us: 12_000_000, ..summary() };
         assert_eq!(long.percent_of_ideal(), Some(97));
         assert_eq!(Summary { busy_us: 0, ..summary() }.percent_of_ideal(), None);
+    }
+
+    #[test]
+    fn a_short_run_and_one_with_little_to_do_are_not_measured_against_the_ideal() {
+        let short = Summary { wall: Duration::from_millis(900), ..summary() };
+        let little = Summary { busy_us: 400_000, longest_us: 90_000, ..summary() };
+        for run in [short, little] {
+            assert!(run.sentence().ends_with("; 8 slots on 3 workers"), "{}", run.sentence());
+        }
+    }
+
+    #[test]
+    fn a_run_without_tests_counts_none() {
+        assert_eq!(Summary { noun: "test", ..Summary::default() }.sentence(), "no tests were run");
     }
 
     #[test]
