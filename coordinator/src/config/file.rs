@@ -264,11 +264,7 @@ fn read_pools(source: &Source, table: &mut Table<'_>) -> Result<BTreeMap<String,
                 return Err(inner.value_error("count", count.line, "a pool has either items or a count".into()));
             }
             (None, None) => {
-                return Err(inner.value_error(
-                    "items",
-                    line,
-                    "a pool has `items = [\"a\", \"b\"]` or `count = 2`".into(),
-                ));
+                return Err(inner.missing("items", line, "a pool has `items = [\"a\", \"b\"]` or `count = 2`".into()));
             }
         };
         check_items(&inner, line, &items)?;
@@ -337,7 +333,7 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
     let up = table.take::<CommandText>("up")?;
     let Some(adapter) = adapter else {
         let Some(up) = up else {
-            return Err(table.value_error(
+            return Err(table.missing(
                 "adapter",
                 line,
                 "a group has an `adapter` (command, files, pytest, rspec, cargo-nextest, cargo-test, go-test, batch, abq) or `up`"
@@ -386,6 +382,6 @@ fn read_what(table: &mut Table<'_>, line: usize, settings: &mut GroupSettings) -
 pub(super) fn required<T: Value>(table: &mut Table<'_>, line: usize, key: &'static str) -> Result<T, ConfigError> {
     match table.take(key)? {
         Some(found) => Ok(found.value),
-        None => Err(table.value_error(key, line, format!("is missing; expected {}", T::WHAT))),
+        None => Err(table.missing(key, line, format!("is missing; expected {}", T::WHAT))),
     }
 }

@@ -41,11 +41,29 @@ impl Source {
     /// # Errors
     /// It is not TOML.
     pub fn parse(&self) -> Result<toml::Spanned<DeTable<'_>>, ConfigError> {
-        DeTable::parse(&self.text).map_err(|error| ConfigError::Syntax {
-            path: self.path.clone(),
-            line: error.span().map_or(1, |span| self.line(span.start)),
-            problem: error.message().trim().replace('\n', ", "),
+        DeTable::parse(&self.text).map_err(|error| {
+            let line = error.span().map_or(1, |span| self.line(span.start));
+            let twice = error.message().contains("duplicate key").then(|| self.twice(line)).flatten();
+            let problem = twice.unwrap_or_else(|| error.message().trim().replace('\n', ", "));
+            ConfigError::Syntax { path: self.path.clone(), line, problem }
         })
+    }
+
+    /// What stands in a line for the second time, and where it stood first; the parser says only that something does.
+    fn twice(&self, line: usize) -> Option<String> {
+        let plain = |text: &str| text.split('#').next().unwrap_or_default().replace([' ', '\t', '"', '\''], "");
+        let before: Vec<String> = self.text.lines().take(line).map(plain).collect();
+        let (this, before) = before.split_last()?;
+        if this.starts_with('[') {
+            let first = before.iter().position(|text| text == this)?;
+            return Some(format!("{this} is there twice, first in line {}", first + 1));
+        }
+        let key = this.split_once('=')?.0;
+        // the keys of one table stand below its header
+        let top = before.iter().rposition(|text| text.starts_with('[')).map_or(0, |at| at + 1);
+        let first = before[top..].iter().position(|text| text.split_once('=').is_some_and(|(k, _)| k == key))?;
+        let table = top.checked_sub(1).map(|at| format!(" in {}", before[at])).unwrap_or_default();
+        Some(format!("`{key}`{table} is there twice, first in line {}", top + first + 1))
     }
 }
 
@@ -174,6 +192,20 @@ impl<'a> Table<'a> {
             nearest: nearest(key, self.known.iter().copied()).map(str::to_owned),
             known: self.known.join(", "),
         })
+    }
+
+    /// An error about a key that is not there: if another looks like it, that one is the mistake.
+    #[must_use]
+    pub fn missing(&self, key: &'static str, line: usize, problem: String) -> ConfigError {
+        let meant = |entry: &&(&str, usize, _)| nearest(entry.0, [key].into_iter()).is_some();
+        match self.entries.iter().find(meant) {
+            Some(&(typed, offset, _)) => ConfigError::UnknownKey {
+                at: self.spot(typed, self.source.line(offset)),
+                nearest: Some(key.to_owned()),
+                known: self.known.join(", "),
+            },
+            None => self.value_error(key, line, problem),
+        }
     }
 
     /// An error about a value.

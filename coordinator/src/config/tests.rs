@@ -70,6 +70,38 @@ fn an_unknown_key_names_file_line_and_the_nearest() {
 }
 
 #[test]
+fn a_mistyped_key_is_the_mistake_and_not_that_the_right_one_is_missing() {
+    assert_eq!(
+        refused("[groups.a]\nadapter = \"command\"\ncomand = \"true\"\n"),
+        "error: remuda.toml:3: unknown key `comand` in [groups.a]\n  hint: the nearest known key is `command`"
+    );
+    assert_eq!(
+        refused("[groups.a]\nadaptor = \"pytest\"\n"),
+        "error: remuda.toml:2: unknown key `adaptor` in [groups.a]\n  hint: the nearest known key is `adapter`"
+    );
+    assert!(refused("[pools.p]\nitem = [\"a\"]\n").contains(":2: unknown key `item` in [pools.p]"));
+    let nothing = refused("[groups.a]\nadapter = \"command\"\n");
+    assert!(nothing.contains(":1: `command` in [groups.a]: is missing"), "{nothing}");
+}
+
+#[test]
+fn what_is_there_twice_is_named_with_its_first_place() {
+    assert_eq!(
+        refused("[groups.a]\nup = \"x\"\n\n[ groups.a ] # again\nup = \"y\"\n"),
+        "error: remuda.toml:4: not TOML: [groups.a] is there twice, first in line 1"
+    );
+    assert_eq!(
+        refused("retries = 1\n[groups.a]\nretries = 1\n\"retries\" = 2\n"),
+        "error: remuda.toml:4: not TOML: `retries` in [groups.a] is there twice, first in line 3"
+    );
+    assert_eq!(
+        refused("retries = 1\nretries = 2\n"),
+        "error: remuda.toml:2: not TOML: `retries` is there twice, first in line 1"
+    );
+    assert_eq!(refused("groups = { a = {}, a = {} }\n"), "error: remuda.toml:1: not TOML: duplicate key");
+}
+
+#[test]
 fn a_wrong_type_says_what_is_there_and_what_was_expected() {
     assert_eq!(
         refused("\nretries = \"two\"\n"),
@@ -103,12 +135,6 @@ fn a_circle_is_printed_as_a_path() {
         text,
         "error: remuda.toml:6: groups need each other in a circle: b -> c -> b\n  hint: take one of these needs away"
     );
-}
-
-#[test]
-fn a_group_defined_twice_is_refused_with_its_line() {
-    let text = refused("[groups.a]\nup = \"x\"\n[groups.a]\nup = \"y\"\n");
-    assert!(text.starts_with("error: remuda.toml:3: not TOML: duplicate key"), "{text}");
 }
 
 #[test]
