@@ -277,7 +277,12 @@ fn store_hint(error: &StoreError) -> Option<&'static str> {
         StoreError::Unreachable { .. } => {
             "see whether it runs and can be reached from here; without --redis, Remuda starts one of its own"
         }
-        StoreError::Auth { .. } => "put user and password into the address: redis://user:password@host",
+        StoreError::Auth { why, .. } if why.contains("NOAUTH") => {
+            "put user and password into the address: redis://user:password@host"
+        }
+        StoreError::Auth { .. } => {
+            "the user or the password in the address is not the server's; a user that is left out is `default`, and `@`, `/`, `:` and `%` in a password are written %40, %2F, %3A and %25"
+        }
         StoreError::NotRedis { .. } => "look at host, port and scheme; rediss:// is for TLS",
         StoreError::TooOld { .. } => "update it, or use another server",
         StoreError::Evicting { .. } => {
@@ -307,6 +312,9 @@ mod tests {
             text(StoreError::TooOld { at: at(), version: "6.2.1".into() }),
             "error: cannot use Redis 6.2.1 at redis://lab:6379: 7.0 or newer is needed, or Valkey\n  hint: update it, or use another server"
         );
+        let auth = |why: &str| Error::from(StoreError::Auth { at: at(), why: why.into() }).hint().unwrap();
+        assert!(auth("\"NOAUTH\": Authentication required.").starts_with("put user and password into"));
+        assert!(auth("Password authentication failed").starts_with("the user or the password in the address is not"));
         for error in [StoreError::Full { at: at() }, StoreError::Auth { at: at(), why: "WRONGPASS".into() }] {
             let error = Error::from(error);
             assert_eq!(error.exit().code(), 3);

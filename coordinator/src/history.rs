@@ -26,8 +26,8 @@ pub fn key(project: &str, group: &str) -> String {
 /// The user's state folder of this program.
 #[must_use]
 pub fn state_folder(look: &dyn Fn(&str) -> Option<String>) -> PathBuf {
-    let base = look("XDG_STATE_HOME").filter(|d| d.starts_with('/')).map(PathBuf::from);
-    let base = base.or_else(|| look("HOME").map(|home| Path::new(&home).join(".local/state")));
+    let whole = |name| look(name).filter(|d| d.starts_with('/')).map(PathBuf::from);
+    let base = whole("XDG_STATE_HOME").or_else(|| whole("HOME").map(|home| home.join(".local/state")));
     base.unwrap_or_else(std::env::temp_dir).join("remuda")
 }
 
@@ -210,6 +210,16 @@ impl Lessons {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_folder_is_never_below_the_current_one() {
+        let with = |state: &'static str, home: &'static str| {
+            state_folder(&move |name| Some(if name == "HOME" { home } else { state }.to_owned()))
+        };
+        assert_eq!(with("/s", "/h"), Path::new("/s/remuda"));
+        assert_eq!(with("", "/h"), Path::new("/h/.local/state/remuda"));
+        assert!(with("", "").is_absolute() && with("s", "h").is_absolute());
+    }
     use crate::report::testing::{attempt, failed};
 
     #[test]

@@ -20,6 +20,7 @@ pub mod job;
 pub mod outputs;
 pub mod overview;
 pub mod report;
+pub mod runlog;
 pub mod session;
 pub mod submit;
 pub mod visit;

@@ -115,8 +115,10 @@ fn try_out(path: &Path, flag: &str) -> Result<(), Error> {
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return std::fs::OpenOptions::new().write(true).open(path).map(drop).map_err(|e| refused(path, flag, &e));
     }
+    with_folder(path, flag)?;
     let probe = path.with_extension(format!("{}.probe", std::process::id()));
-    create(&probe, flag)?;
+    // whoever typed the path knows nothing of ours
+    std::fs::File::create(&probe).map_err(|e| refused(path, flag, &e))?;
     let _ = std::fs::remove_file(&probe);
     Ok(())
 }
@@ -170,6 +172,8 @@ mod tests {
         std::fs::write(dir.path().join("file"), "").unwrap();
         let error = try_out(&dir.path().join("file/x.html"), "--html").unwrap_err();
         assert!(error.to_string().starts_with("--html: cannot make the folder"), "{error}");
+        let error = try_out(Path::new("/proc/x"), "--json").unwrap_err();
+        assert!(error.to_string().starts_with("--json: cannot write /proc/x: "), "{error}");
         try_out(&dir.path().join("new/x.html"), "--html").unwrap();
         assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 0);
     }

@@ -2,15 +2,13 @@
 //! submission, the loop, and the order in which all of it ends. The verbs differ only in the plan they bring.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use remuda_protocol::spec::{GroupKind, JobSpec};
 use remuda_store::{ConnectOptions, History, Opened, Store};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::Layer;
 use crate::config::limits::Halt;
@@ -29,6 +27,7 @@ use crate::report::echo::{Echo, Manner};
 use crate::report::kept::Kept;
 use crate::report::log::{Log, LogFile};
 use crate::report::{Fact, Reporter};
+use crate::runlog;
 use crate::submit::Submission;
 
 /// Grace of an owner whose Redis is its own child.
@@ -39,8 +38,6 @@ const GRACE_FARM: Duration = Duration::from_secs(120);
 const GRACE_SUBMIT_MS: u64 = 60_000;
 /// Patience when no worker fits.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Logs of runs that are kept.
-const LOGS: usize = 50;
 /// How long an embedded worker may take to let go.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -87,17 +84,19 @@ pub async fn run_with(request: Request<'_>, more: Vec<Box<dyn Reporter>>) -> Res
     let start = Instant::now();
     let spec = Arc::new(request.plan.spec.clone());
     let state = history::state_folder(request.look);
-    let (log, log_path) = open_log(&state, &spec.id)?;
-    trace_into(&log);
-    let reporters = reporters(&request, &spec, &log, chrono::Local::now(), more)?;
-    let (store, mut children) = connect(&request, &spec, &log).await?;
+    let log = runlog::open(&state, &spec.id);
+    runlog::trace_into(&log.file);
+    let mut request = request;
+    request.notes.extend(log.note);
+    let reporters = reporters(&request, &spec, &log.file, chrono::Local::now(), more)?;
+    let (store, mut children) = connect(&request, &spec, &log.file).await?;
     if let Some(children) = &children {
         request.kept.lies_in(children.outputs());
     }
     let shelf = children.as_ref().map(|_| Shelf::new(&state));
     let result = match narrowed(request, &store, shelf.as_ref()).await {
         Ok(Some(request)) => {
-            attached(&request, &store, &mut children, shelf.as_ref(), reporters, start, &log_path).await
+            attached(&request, &store, &mut children, shelf.as_ref(), reporters, start, &log.path).await
         }
         Ok(None) => {
             eprintln!("nothing to do: everything passed the last time");
@@ -222,7 +221,7 @@ async fn attached(
     shelf: Option<&Shelf>,
     reporters: Vec<Box<dyn Reporter>>,
     start: Instant,
-    log: &Path,
+    log: &str,
 ) -> Result<Exit, Error> {
     let spec = Arc::new(request.plan.spec.clone());
     let options = options(request, &spec, shelf.is_some(), log);
@@ -272,7 +271,7 @@ async fn attached(
     result
 }
 
-pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &Path) -> Options {
+pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &str) -> Options {
     let settings = request.settings;
     let grace = settings.owner_grace.as_ref().map_or(if embedded { GRACE_EMBEDDED } else { GRACE_FARM }, |c| c.value.0);
     let framework = spec.groups.iter().any(|g| g.adapter.is_framework());
@@ -289,7 +288,7 @@ pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log
         all_details: request.echo || request.verbosity >= 2 || settings.junit.is_some() || settings.events.is_some(),
         embedded,
         noun: if framework { "test" } else { "task" },
-        log: log.display().to_string(),
+        log: log.to_owned(),
     }
 }
 
@@ -354,33 +353,4 @@ pub(crate) fn reporters(
         None => console,
     }));
     Ok(all)
-}
-
-/// The run's log, and where it is; the oldest go.
-pub(crate) fn open_log(state: &Path, job: &str) -> Result<(LogFile, PathBuf), Error> {
-    let folder = state.join("runs");
-    let failed = |e| Error::io(format!("write a log in {}", folder.display()), e);
-    std::fs::create_dir_all(&folder).map_err(failed)?;
-    let stamp = chrono::Local::now().format("%Y%m%d-%H%M%S");
-    let path = folder.join(format!("{stamp}-{}.log", &job[..8.min(job.len())]));
-    let mut names: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .map_err(failed)?
-        .filter_map(|e| Some(e.ok()?.path()))
-        .filter(|p| p.extension().is_some_and(|e| e == "log"))
-        .collect();
-    names.sort();
-    for old in names.iter().take(names.len().saturating_sub(LOGS - 1)) {
-        let _ = std::fs::remove_file(old);
-    }
-    let mut file = std::fs::File::create(&path).map_err(failed)?;
-    writeln!(file, "# seconds host/slot what").map_err(failed)?;
-    Ok((LogFile::new(Box::new(file)), path))
-}
-
-/// What this program itself has to say goes into the log.
-pub(crate) fn trace_into(log: &LogFile) {
-    let filter = EnvFilter::try_from_env("REMUDA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = log.clone();
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || log.clone()).with_ansi(false).try_init();
 }

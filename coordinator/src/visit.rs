@@ -20,6 +20,7 @@ use crate::report::echo::Manner;
 use crate::report::joblog::JobLog;
 use crate::report::kept::Kept;
 use crate::report::{Fact, Reporter};
+use crate::runlog;
 use crate::session::{self, Request};
 
 /// How to visit.
@@ -64,8 +65,8 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         notes: Vec::new(),
         look: &variable,
     };
-    let (log, log_path) = session::open_log(&history::state_folder(&variable), &spec.id)?;
-    session::trace_into(&log);
+    let log = runlog::open(&history::state_folder(&variable), &spec.id);
+    runlog::trace_into(&log.file);
     let created = i64::try_from(head.created_ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
     let created = created.map_or_else(chrono::Local::now, |at| at.with_timezone(&chrono::Local));
     let mut more: Vec<Box<dyn Reporter>> = Vec::new();
@@ -74,7 +75,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         let log = JobLog::new(out, spec.clone(), created.to_utc(), true);
         more.push(Box::new(log.map_err(|e| Error::report("the joblog", e))?));
     }
-    let mut reporters = session::reporters(&request, &spec, &log, created, more)?;
+    let mut reporters = session::reporters(&request, &spec, &log.file, created, more)?;
     if visit.quiet {
         reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
     }
@@ -84,12 +85,15 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         role: Role::Visitor { adopts: visit.adopts },
         took: head.ended_ms.map(|end| Duration::from_millis(end.saturating_sub(head.created_ms))),
         patience: visit.patience,
-        ..session::options(&request, &spec, false, &log_path)
+        ..session::options(&request, &spec, false, &log.path)
     };
     let watch = store.watch(&spec.id, live).await?;
     let mut run = Run::new(store, spec.clone(), options, reporters, start, Arc::new(AtomicU64::new(0)));
     let redis = format!("{}, farm {}", store.address(), store.farm());
     run.tell(&Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: None })?;
+    if let Some(note) = log.note {
+        run.tell(&Fact::Note(note))?;
+    }
     let nothing_to_submit = tokio::spawn(async { Ok(()) });
     let result = run.to_its_end(watch, nothing_to_submit, &mut None).await;
     match &result {

@@ -105,8 +105,9 @@ fn check_labels(labels: &[String]) -> Result<String, WorkerError> {
 }
 
 fn default_state(farm: &str) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/state"));
-    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or(home)?;
+    // one that is empty or relative would be below whatever the current folder is
+    let whole = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let base = whole("XDG_STATE_HOME").or_else(|| whole("HOME").map(|home| home.join(".local/state")))?;
     Some(base.join("remuda").join("worker").join(farm))
 }
 

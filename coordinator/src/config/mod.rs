@@ -215,7 +215,7 @@ fn find(folder: &Path) -> Option<PathBuf> {
 /// The user's file: `$XDG_CONFIG_HOME/remuda/config.toml`.
 #[must_use]
 pub fn user_file(look: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let base = look("XDG_CONFIG_HOME").filter(|d| d.starts_with('/')).map(PathBuf::from);
-    let base = base.or_else(|| look("HOME").map(|home| Path::new(&home).join(".config")))?;
+    let whole = |name| look(name).filter(|d| d.starts_with('/')).map(PathBuf::from);
+    let base = whole("XDG_CONFIG_HOME").or_else(|| whole("HOME").map(|home| home.join(".config")))?;
     Some(base.join("remuda").join("config.toml"))
 }

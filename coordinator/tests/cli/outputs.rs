@@ -111,3 +111,23 @@ fn several_workers_are_listed_at_the_end() {
     let seen = ranch.run(&["--redis", &farm.url(), "each", meet, ":::", "a", "b"]).exits(0);
     seen.says(&["     Workers  tasks  first   busy lost\n", "2 slots on 2 workers"]);
 }
+
+#[test]
+fn a_state_folder_that_cannot_be_written_costs_the_history_and_not_the_run() {
+    let ranch = Ranch::new();
+    let out = ranch.command(&["each", "true", ":::", "a"]).env("XDG_STATE_HOME", "/proc/nope").output().unwrap();
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(0), "{text}");
+    assert_eq!(text.matches("cannot write in /proc/nope/remuda: ").count(), 1, "{text}");
+    let log = text.lines().find_map(|line| line.trim().strip_prefix("Log ")).unwrap().trim();
+    assert!(std::fs::read_to_string(log).unwrap().contains("exit 0"), "{log}");
+}
+
+#[test]
+fn an_empty_home_leaves_nothing_in_the_current_folder() {
+    let ranch = Ranch::new();
+    let mut command = ranch.command(&["each", "true", ":::", "a"]);
+    let out = command.env("HOME", "").env_remove("XDG_STATE_HOME").output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(std::fs::read_dir(ranch.work()).unwrap().count(), 0);
+}
