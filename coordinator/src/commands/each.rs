@@ -58,7 +58,7 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
         last_failed: false,
         live: false,
         echo: true,
-        manner: Manner { tag: args.items.tag, ordered: args.items.keep_order },
+        manner: Manner { tag: args.items.tag, ordered: args.items.keep_order, alone: false },
         kept,
         halt: args.items.halt,
         notes,

@@ -22,6 +22,7 @@ pub(super) struct Made {
     verbosity: u8,
     live: bool,
     echo: bool,
+    only_tells: bool,
     notes: Vec<String>,
 }
 
@@ -35,7 +36,7 @@ impl Made {
             last_failed,
             live: self.live,
             echo: self.echo,
-            manner: Manner::default(),
+            manner: Manner { alone: self.only_tells, ..Manner::default() },
             kept: Kept::default(),
             halt: None,
             notes: self.notes.clone(),
@@ -103,6 +104,7 @@ fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) ->
         verbosity,
         live: made.live || (global.verbose >= 2 && !plain),
         echo: plain,
+        only_tells: made.only_tells,
         notes: made.note.into_iter().collect(),
     })
 }
@@ -132,6 +134,7 @@ fn from_file(global: &Global, args: &Run, context: &Context, typed: Layer) -> Re
         verbosity: verbosity(global, 0),
         live: global.verbose >= 2,
         echo: false,
+        only_tells: false,
         notes: Vec::new(),
     })
 }

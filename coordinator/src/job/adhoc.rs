@@ -25,6 +25,8 @@ pub struct Adhoc {
     pub verbosity: i32,
     /// The framework shall not capture output.
     pub live: bool,
+    /// The framework only tells something about itself.
+    pub only_tells: bool,
     /// What the user should know.
     pub note: Option<String>,
 }
@@ -62,7 +64,7 @@ pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error>
     if let Some(called) = rspec::recognise(&words).filter(|called| !rspec::only_tells(&called.args)) {
         let args = rspec::selection(selection).into_iter().chain(called.args).collect();
         let draft = draft("rspec".into(), rspec::adapter(called.program, args), Items::Collected);
-        return Ok(Adhoc { draft, flags: Layer::default(), verbosity: 0, live: false, note: None });
+        return Ok(Adhoc { draft, flags: Layer::default(), verbosity: 0, live: false, only_tells: false, note: None });
     }
     if let Some(called) = frameworks::recognise(&words) {
         return of_framework(called, selection);
@@ -90,7 +92,8 @@ pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error>
         let adapter = Adapter::Command { template: template::literal(&words) };
         let items = Items::Known(vec![template::command_line(&words)]);
         let draft = draft(group_name(&words[0]), adapter, items);
-        return Ok(Adhoc { draft, flags: Layer::default(), verbosity: 0, live: false, note });
+        let only_tells = pytest::recognise(&words).is_some() || rspec::recognise(&words).is_some();
+        return Ok(Adhoc { draft, flags: Layer::default(), verbosity: 0, live: false, only_tells, note });
     };
     let known = pytest::known(&called.args);
     let mut args = called.args;
@@ -103,7 +106,7 @@ pub fn command(words: &[OsString], selection: &[String]) -> Result<Adhoc, Error>
         ..Layer::default()
     };
     let draft = draft("pytest".into(), super::pytest_adapter(called.program, args, None, None), Items::Collected);
-    Ok(Adhoc { draft, flags, verbosity: known.verbosity, live: known.live, note: None })
+    Ok(Adhoc { draft, flags, verbosity: known.verbosity, live: known.live, only_tells: false, note: None })
 }
 
 fn of_framework(called: frameworks::Called, selection: &[String]) -> Result<Adhoc, Error> {
@@ -120,7 +123,7 @@ fn of_framework(called: frameworks::Called, selection: &[String]) -> Result<Adho
         ..Layer::default()
     };
     let draft = draft(called.name.into(), called.adapter, Items::Collected);
-    Ok(Adhoc { draft, flags, verbosity: called.verbosity, live: false, note: None })
+    Ok(Adhoc { draft, flags, verbosity: called.verbosity, live: false, only_tells: false, note: None })
 }
 
 fn typed<T>(value: Option<T>) -> Option<Chosen<T>> {

@@ -278,6 +278,9 @@ impl<W: Write + Send> Console<W> {
             let rest = echo.rest()?;
             self.pass_on(rest)?;
         }
+        if summary.is_good() && self.only_tells() {
+            return self.say("");
+        }
         let several = self.workers.parts().len() > 1;
         let mut text = String::new();
         if several || (self.look.verbosity > 0 && !self.workers.parts().is_empty()) {
@@ -294,6 +297,10 @@ impl<W: Write + Send> Console<W> {
             text.push_str(&format!("{} {}\n", self.style.status("Log", Colour::Dim), summary.log));
         }
         self.say_own(&text)
+    }
+
+    fn only_tells(&self) -> bool {
+        self.echo.as_ref().is_some_and(Echo::is_alone)
     }
 
     fn counter(&mut self, now: &Progress) -> io::Result<()> {
@@ -329,6 +336,7 @@ impl<W: Write + Send> Reporter for Console<W> {
     fn fact(&mut self, fact: &Fact, at: Duration) -> io::Result<()> {
         self.workers.fact(fact, at);
         match fact {
+            Fact::Began { .. } if self.only_tells() => Ok(()),
             Fact::Began { job, name: title, redis, slots } => {
                 let slots = slots.map(|n| format!("{} on ", count(n.into(), "slot"))).unwrap_or_default();
                 self.line(

@@ -17,6 +17,8 @@ pub struct Manner {
     pub tag: bool,
     /// In the order of the tasks.
     pub ordered: bool,
+    /// It is all that is shown of a run that is good: the command only tells something.
+    pub alone: bool,
 }
 
 /// Where standard output of tasks goes.
@@ -32,6 +34,12 @@ impl Echo {
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>, manner: Manner, kept: Kept) -> Self {
         Self { out, manner, kept, ordered: Ordered::default() }
+    }
+
+    /// Whether a run that is good has nothing else to show.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.manner.alone
     }
 
     /// A task has ended: what can be shown now, of whatever task.
@@ -127,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_tag_stands_before_every_line() {
-        let mut echo = Echo::new(Box::new(Shared::default()), Manner { tag: true, ordered: false }, Kept::default());
+        let manner = Manner { tag: true, ..Manner::default() };
+        let mut echo = Echo::new(Box::new(Shared::default()), manner, Kept::default());
         let mut two = attempt(&row(["a", "b c"]), Outcome::Passed);
         two.detail.sections = vec![("stdout".into(), "one\ntwo".into()), ("stderr".into(), "bad\n".into())];
         let shown = echo.take(&two).unwrap();
@@ -159,7 +168,7 @@ mod tests {
     fn files_are_passed_on_instead_of_sections_and_removed() {
         let (dir, kept, out) = (tempfile::tempdir().unwrap(), Kept::default(), Shared::default());
         kept.lies_in(dir.path().to_owned());
-        let mut echo = Echo::new(Box::new(out.clone()), Manner { tag: true, ordered: false }, kept);
+        let mut echo = Echo::new(Box::new(out.clone()), Manner { tag: true, ..Manner::default() }, kept);
         let mut whole = attempt("a", Outcome::Passed);
         whole.detail.sections = vec![("stdout".into(), "[...]".into())];
         whole.detail.files = vec![("stdout".into(), "7-0.out".into()), ("stderr".into(), "7-0.err".into())];
