@@ -189,10 +189,12 @@ class Host:
             slot.channel.close()
             os.close(reports)
             monitor.set_process_name("remuda-monitor")
+            monitor.leave_group()
             monitor.become_subreaper()
             pid = monitor.fork()
             if pid == 0:
                 theirs.close()
+                monitor.leave_group()
                 monitor.die_with_parent()
                 self._in_runner(slot, environment, descriptors, write_reports)
             for descriptor in descriptors + [write_reports]:

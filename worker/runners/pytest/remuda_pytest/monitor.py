@@ -36,6 +36,11 @@ def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def leave_group():
+    """A test that signals its own process group must reach neither its neighbours nor who guards it."""
+    os.setpgid(0, 0)
+
+
 def fork():
     """os.fork without Python's warning about threads: safety.py has looked for those."""
     with warnings.catch_warnings():

@@ -242,6 +242,7 @@ class Runner:
         state = random.getstate()
         pid = monitor.fork()
         if pid == 0:
+            monitor.leave_group()
             self.process = os.getpid()
             if self.seeded:
                 random.setstate(state)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RUNNERS = os.path.dirname(HERE)
@@ -39,6 +40,14 @@ def receive(reader):
     return reader.receive(block=False)
 
 
+def until(condition):
+    """Wait for what only looking can tell, but not for ever."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
 class Loader:
     """The loader process and everything it has said."""
 
@@ -52,7 +61,7 @@ class Loader:
         self.output = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             command or [python, MAIN], cwd=str(folder), env=env, pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
+            stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output, start_new_session=True,
         )
         theirs.close()
         self.control = ours

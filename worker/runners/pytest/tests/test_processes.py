@@ -43,6 +43,35 @@ def test_a_crash_is_blamed_on_its_test_alone(suite, isolation):
         assert run.loader.tests[message["test"]]["id"] == name
 
 
+@pytest.mark.parametrize("isolation", ["slot", "test"])
+def test_a_signal_to_ones_own_process_group_hits_no_neighbour(suite, isolation):
+    suite.write("test_group.py", """
+        import os, signal, subprocess, sys
+        def test_neighbour():
+            os.mkfifo("neighbour")
+            assert open("neighbour").read() == "go on"
+        def test_signals_its_group():
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+            os.killpg(os.getpgid(child.pid), signal.SIGTERM)
+            child.wait()
+    """)
+    loader = suite.load(isolation=isolation)
+    loader.collect()
+    neighbour, guilty = loader.fork(0), loader.fork(1)
+    neighbour.run(0)
+    neighbour.wait_for("started")
+    guilty.run(1)
+    exited = loader.wait_for("exited")
+    assert (exited["slot"], exited["test"]) == (1, 1)
+    assert os.WTERMSIG(exited["status"]) == signal.SIGTERM
+    fake_daemon.until((suite.folder / "neighbour").exists)
+    with open(str(suite.folder / "neighbour"), "w") as fifo:
+        fifo.write("go on")
+    assert neighbour.result(0)["outcome"] == "passed"
+    neighbour.last()
+    assert loader.finish()["exit"] == 1
+
+
 def test_a_segfault_leaves_its_traceback_on_the_runners_stderr(suite):
     suite.write("test_crash.py", CRASHES)
     loader = suite.load()

@@ -16,6 +16,11 @@ module RemudaRspec
     # A process in an uninterruptible wait must not keep its slot for ever.
     LONGEST_REAPING = 10.0
 
+    # An example that signals its own process group must reach neither its neighbours nor who guards it.
+    def self.leave_group
+      Process.setpgid(0, 0)
+    end
+
     # Every descendant of `root`, from one walk over /proc.
     def self.descendants(root)
       children = Hash.new { |hash, pid| hash[pid] = [] }

@@ -216,6 +216,7 @@ module RemudaRspec
     def run_in_fork(number)
       [STDOUT, STDERR].each(&:flush)
       pid = FORK.call do
+        Monitor.leave_group
         @process = Process.pid
         srand(@suite.seed + number) if @suite.seed
         run_here(number) { @queue.clear || true }

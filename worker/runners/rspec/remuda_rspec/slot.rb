@@ -93,9 +93,11 @@ module RemudaRspec
     # In the monitor; never returns.
     def supervise(channel, descriptors, write_records, run)
       Linux.name_process("remuda-monitor")
+      Monitor.leave_group
       Linux.become_subreaper
       pid = FORK.call do
         channel.close
+        Monitor.leave_group
         Linux.die_with_parent
         run.call(@capture, write_records)
       end

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -35,13 +34,6 @@ def printed_so_far(pid):
         return file.read()
 
 
-def until(condition):
-    deadline = time.monotonic() + fake_daemon.PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("isolation", ["slot", "test"])
 def test_a_crash_is_blamed_on_its_example_alone(suite, isolation):
     suite.write("spec/crash_spec.rb", CRASHES)
@@ -54,6 +46,31 @@ def test_a_crash_is_blamed_on_its_example_alone(suite, isolation):
     assert os.WTERMSIG(status[6]) in (signal.SIGABRT, signal.SIGSEGV)
     for name, message in run.crashed.items():
         assert run.loader.tests[message["test"]]["id"] == name
+
+
+@pytest.mark.parametrize("isolation", ["slot", "test"])
+def test_a_signal_to_ones_own_process_group_hits_no_neighbour(suite, isolation):
+    suite.write("spec/group_spec.rb", """
+        RSpec.describe "Group" do
+          it("is a neighbour") { File.mkfifo("neighbour"); expect(File.read("neighbour")).to eq "go on" }
+          it("signals its group") { Process.kill(:KILL, -Process.getpgid(spawn("sleep 1000"))); sleep }
+        end
+    """)
+    loader = suite.load(isolation=isolation)
+    loader.collect()
+    neighbour, guilty = loader.fork(0), loader.fork(1)
+    neighbour.run(0)
+    neighbour.wait_for("started")
+    guilty.run(1)
+    exited = loader.wait_for("exited")
+    assert (exited["slot"], exited["test"]) == (1, 1)
+    assert os.WTERMSIG(exited["status"]) == signal.SIGKILL
+    fake_daemon.until((suite.folder / "neighbour").exists)
+    with open(str(suite.folder / "neighbour"), "w") as fifo:
+        fifo.write("go on")
+    assert neighbour.result(0)["outcome"] == "passed"
+    neighbour.last()
+    loader.finish()
 
 
 def test_the_last_words_of_a_runner_reach_the_daemon(suite):
@@ -93,10 +110,10 @@ def test_when_the_daemon_goes_away_everything_ends(suite):
     runner = loader.fork()
     monitor = loader.wait_for("forked")["pid"]
     runner.run(0)
-    until(lambda: len(suite.read("pids").split()) == 2)
+    fake_daemon.until(lambda: len(suite.read("pids").split()) == 2)
     loader.close()
     pids = [int(pid) for pid in suite.read("pids").split()] + [monitor]
-    until(lambda: not any(alive(pid) for pid in pids))
+    fake_daemon.until(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_a_hanging_example_can_be_killed_and_its_neighbours_go_on(suite):
@@ -110,7 +127,7 @@ def test_a_hanging_example_can_be_killed_and_its_neighbours_go_on(suite):
     runner.run(0, 1, 2)
     runner.result(0)
     # Its file of captured output tells that it has come to where it hangs.
-    until(lambda: printed_so_far(forked["runner"]) == "waiting\n")
+    fake_daemon.until(lambda: printed_so_far(forked["runner"]) == "waiting\n")
     for pid in (forked["pid"], forked["runner"]):
         os.kill(pid, signal.SIGKILL)
     gone = loader.wait_for("exited")
