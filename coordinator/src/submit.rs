@@ -69,7 +69,13 @@ impl Submission {
         let history = self.history.get(&group);
         let known: Vec<Known<'_>> = items
             .iter()
-            .map(|id| Known { file: "", scope: "", group: None, us: history.and_then(|h| h.tests.get(id).copied()) })
+            .map(|id| Known {
+                file: "",
+                scope: "",
+                group: None,
+                first: false,
+                us: history.and_then(|h| h.tests.get(id).copied()),
+            })
             .collect();
         let plan = plan(&known, &SetupCosts::new(), self.slots, Keep::Free);
         let runs: Vec<(u32, i64)> = plan.runs.iter().map(|run| (run.count, run.us)).collect();

@@ -241,3 +241,46 @@ def test_pair(me, other):
     let alone = run(&ranch, &[], &["--junitxml=own.xml"]).exits(0);
     assert!(!alone.err.contains("was written by each"), "{}", alone.err);
 }
+
+/// Tells in `ran` which test began where; later ones take longer, so that history would begin with the last.
+const IN_ORDER: &str = r#"
+import os, pytest, time
+@pytest.mark.parametrize("n", range(8))
+def test_n(n):
+    with open("ran", "a") as log:
+        log.write("%d %s\n" % (n, os.environ["PYTEST_XDIST_WORKER"]))
+    time.sleep(0.03 * n)
+    assert n not in (2, 5) or os.environ.get("REPAIRED")
+"#;
+
+fn ran(ranch: &Ranch) -> Vec<(u32, String)> {
+    let path = ranch.work().join("ran");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    text.lines().map(|l| l.split_once(' ').map(|(n, slot)| (n.parse().unwrap(), slot.to_owned())).unwrap()).collect()
+}
+
+#[test]
+fn stepwise_goes_in_collection_order_on_one_slot_whatever_is_known() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", IN_ORDER);
+    run(&ranch, &[], &["-q"]).exits(1);
+    let known = ran(&ranch);
+    assert_eq!(known.len(), 8);
+    run(&ranch, &["--env", "REPAIRED=1"], &["-q", "--sw"]).exits(0);
+    let ran = ran(&ranch);
+    assert_eq!(ran.iter().map(|(n, _)| *n).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+    assert!(ran.iter().all(|(_, slot)| *slot == ran[0].1), "{ran:?}");
+}
+
+#[test]
+fn failed_first_comes_before_the_slowest() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", IN_ORDER);
+    run(&ranch, &[], &["-q"]).exits(1);
+    ran(&ranch);
+    run(&ranch, &[], &["-q", "--ff"]).exits(1);
+    let mut first: Vec<u32> = ran(&ranch).iter().take(2).map(|(n, _)| *n).collect();
+    first.sort_unstable();
+    assert_eq!(first, [2, 5]);
+}

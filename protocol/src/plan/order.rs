@@ -1,5 +1,6 @@
 //! Slowest first, in runs: consecutive tests that share wide fixtures stay together, unless splitting gains more
-//! time than it costs to set those fixtures up again (DESIGN §3 Order).
+//! time than it costs to set those fixtures up again (DESIGN §3 Order). What a suite wants first comes before all that,
+//! in its own order.
 //!
 //! A test that was never seen counts as the mean of its file, a file that was never seen as the mean of all; with no
 //! history at all, runs keep collection order and their time is unknown (-1): slots then steal from each other's
@@ -14,6 +15,9 @@ const LONG_SHARE: u64 = 8;
 /// Runs shorter than this, µs, are not worth a cut of their own.
 const SHORT_RUN_US: u64 = 20_000;
 
+/// What comes first is cut into so many runs for each slot.
+const HEAD_PARTS: usize = 8;
+
 /// What the plan knows of a test.
 #[derive(Clone, Debug)]
 pub struct Known<'a> {
@@ -25,6 +29,8 @@ pub struct Known<'a> {
     pub group: Option<&'a str>,
     /// Expected time without wide set-up, µs.
     pub us: Option<u64>,
+    /// To be handed out before everything that is not.
+    pub first: bool,
 }
 
 /// What was learned of wide set-up, by scope name, µs.
@@ -41,11 +47,13 @@ pub enum Keep {
     Scope,
     /// Never inside a file.
     File,
+    /// Everything on one slot, in collection order.
+    All,
 }
 
 impl Keep {
     fn whole(self) -> bool {
-        matches!(self, Self::Scope | Self::File)
+        matches!(self, Self::Scope | Self::File | Self::All)
     }
 }
 
@@ -78,10 +86,11 @@ struct Draft {
     whole: bool,
 }
 
-/// Consecutive tests that share a place; `whole`: never to be parted.
+/// Consecutive tests that share a place; `whole`: never to be parted; `first`: before others.
 struct Stretch {
     members: Vec<u32>,
     whole: bool,
+    first: bool,
 }
 
 /// Makes the plan for `slots` slots.
@@ -90,16 +99,20 @@ pub fn plan(tests: &[Known<'_>], costs: &SetupCosts, slots: usize, keep: Keep) -
     let times = estimate(tests);
     let total: u64 = times.iter().flatten().sum();
     let share = total / slots.max(1) as u64;
-    let mut drafts = Vec::new();
+    let (mut head, mut drafts) = (Vec::new(), Vec::new());
     for stretch in stretches(tests, keep) {
-        cut(stretch, tests, &times, costs, share, keep, &mut drafts);
+        match stretch.first {
+            true if stretch.whole => cut(stretch, tests, &times, costs, share, keep, &mut head),
+            true => deal(&stretch.members, tests, &times, costs, slots, &mut head),
+            false => cut(stretch, tests, &times, costs, share, keep, &mut drafts),
+        }
     }
     if keep != Keep::Order {
         // slowest first; the sort is stable, so that equals (and the unknown) keep collection order
         drafts.sort_by_key(|d| std::cmp::Reverse(d.us.map_or(0, |us| us + d.cost.unwrap_or(0))));
     }
     let mut plan = Plan::default();
-    for draft in drafts {
+    for draft in head.into_iter().chain(drafts) {
         let us = draft.us.map_or(-1, |us| i64::try_from(us + draft.cost.unwrap_or(0)).unwrap_or(i64::MAX));
         let cost = draft.cost.map_or(-1, |c| i64::try_from(c).unwrap_or(i64::MAX));
         plan.runs.push(Run {
@@ -132,19 +145,27 @@ fn estimate(tests: &[Known<'_>]) -> Vec<Option<u64>> {
 /// gathered from wherever its tests are.
 fn stretches(tests: &[Known<'_>], keep: Keep) -> Vec<Stretch> {
     let mut found: Vec<Stretch> = Vec::new();
-    let mut at: HashMap<(bool, &str), usize> = HashMap::new();
+    let mut at: HashMap<(bool, &str, bool), usize> = HashMap::new();
     let mut last = None;
     for (test, position) in tests.iter().zip(0..) {
-        let group = test.group.filter(|_| keep != Keep::Order);
+        let group = test.group.filter(|_| !matches!(keep, Keep::Order | Keep::All));
         let whole = group.is_some() || keep.whole();
-        let name = group.unwrap_or(if keep == Keep::Scope { test.scope } else { test.file });
-        let this = (group.is_some(), name);
+        let name = group.unwrap_or(match keep {
+            Keep::Scope => test.scope,
+            Keep::All => "",
+            _ => test.file,
+        });
+        // one that must stay whole comes early if any of it shall
+        let this = (group.is_some(), name, test.first && !whole);
         // what must stay whole is gathered even where the framework's order has parted it
         match at.get(&this) {
-            Some(&stretch) if whole || last == Some(this) => found[stretch].members.push(position),
+            Some(&stretch) if whole || last == Some(this) => {
+                found[stretch].members.push(position);
+                found[stretch].first |= test.first;
+            }
             _ => {
                 at.insert(this, found.len());
-                found.push(Stretch { members: vec![position], whole });
+                found.push(Stretch { members: vec![position], whole, first: test.first });
             }
         }
         last = Some(this);
@@ -161,9 +182,25 @@ fn setup_cost(members: &[u32], tests: &[Known<'_>], costs: &SetupCosts) -> Optio
     Some(of(first.file).unwrap_or(0) + if first.scope == first.file { 0 } else { of(first.scope).unwrap_or(0) })
 }
 
+/// Cuts what comes first so small that every slot gets some of it before anything else begins.
+fn deal(
+    members: &[u32],
+    tests: &[Known<'_>],
+    times: &[Option<u64>],
+    costs: &SetupCosts,
+    slots: usize,
+    out: &mut Vec<Draft>,
+) {
+    let size = (members.len() / (slots.max(1) * HEAD_PARTS)).clamp(1, MAX_RUN);
+    for part in members.chunks(size) {
+        let us = part.iter().map(|&i| times[i as usize]).sum();
+        out.push(Draft { members: part.to_vec(), us, cost: setup_cost(part, tests, costs), whole: false });
+    }
+}
+
 /// Cuts one stretch where the gain exceeds the repeated set-up; long tests stand alone.
 fn cut(
-    Stretch { members, whole }: Stretch,
+    Stretch { members, whole, .. }: Stretch,
     tests: &[Known<'_>],
     times: &[Option<u64>],
     costs: &SetupCosts,
@@ -213,7 +250,7 @@ mod tests {
     use super::*;
 
     fn known(file: &'static str, us: Option<u64>) -> Known<'static> {
-        Known { file, scope: file, group: None, us }
+        Known { file, scope: file, group: None, us, first: false }
     }
 
     fn covers_all(plan: &Plan, n: usize) {
@@ -244,6 +281,28 @@ mod tests {
         let plan = plan(&tests, &SetupCosts::new(), 2, Keep::Order);
         assert_eq!(plan.order, [0, 1, 2, 3, 4]);
         assert!(plan.runs.len() > 1 && plan.runs.iter().all(|r| !r.whole));
+    }
+
+    #[test]
+    fn a_suite_for_one_slot_is_one_run_whatever_is_known() {
+        let mut tests = vec![known("a", Some(1_000)), known("b", Some(4_000_000)), known("a", Some(2_000_000))];
+        (tests[0].group, tests[2].group) = (Some("g"), Some("g"));
+        let plan = plan(&tests, &SetupCosts::new(), 2, Keep::All);
+        assert_eq!(plan.order, [0, 1, 2]);
+        assert_eq!(plan.runs.iter().map(|r| (r.count, r.whole)).collect::<Vec<_>>(), [(3, true)]);
+    }
+
+    #[test]
+    fn what_comes_first_does_so_in_its_order_and_on_all_slots() {
+        let mut tests =
+            [known("b", Some(1_000)), known("a", Some(9_000)), known("a", Some(5_000)), known("b", Some(4_000_000))];
+        (tests[0].first, tests[1].first) = (true, true);
+        let free = plan(&tests, &SetupCosts::new(), 2, Keep::Free);
+        assert_eq!(free.order, [0, 1, 3, 2]);
+        assert_eq!(free.runs.iter().map(|r| r.count).collect::<Vec<_>>(), [1, 1, 1, 1]);
+        tests[0].first = false;
+        let files = plan(&tests, &SetupCosts::new(), 2, Keep::File);
+        assert_eq!(files.order, [1, 2, 0, 3]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::environment;
 use crate::frameworks;
 use crate::heartbeat::Held;
 use crate::loader::messages::{FromRunner, Test};
-use crate::loader::plan::{Target, add_all, only, too_long, unique_ids};
+use crate::loader::plan::{Order, Target, add_all, only, too_long, unique_ids};
 use crate::loader::process::{self, Loader, Phase};
 use crate::warden::boottime_now_ms;
 
@@ -204,7 +204,8 @@ impl Daemon {
         let Some(loader) = self.loaders.get_mut(&id) else { return };
         let ids = unique_ids(&loader.tests);
         loader.positions = ids.iter().cloned().zip(0..).collect();
-        let tests = std::mem::take(&mut loader.tests);
+        let mut tests = std::mem::take(&mut loader.tests);
+        tests.iter_mut().take(loader.options.first).for_each(|test| test.first = true);
         if loader.options.group_by.as_deref().is_none_or(|by| by == "test") && tests.iter().any(|t| t.group.is_some()) {
             loader.options.group_by = Some("group".to_owned());
         }
@@ -261,7 +262,11 @@ impl Daemon {
             fence,
             project: format!("{}/{}", spec.project, group.name),
             group_by,
-            ordered: matches!(group.adapter, Adapter::Abq { .. }),
+            order: match group.adapter {
+                Adapter::Abq { .. } => Order::Forward,
+                _ if loader.options.ordered => Order::Strict,
+                _ => Order::Free,
+            },
             startup_us: loader.options.startup_us,
             limits: (loader.options.maxfail.unwrap_or(0), slots.unwrap_or(0)),
         })

@@ -17,6 +17,9 @@ pub struct Test {
     /// Name under which the suite itself keeps tests on one runner.
     #[serde(default)]
     pub group: Option<String>,
+    /// Among the first that the suite wants run.
+    #[serde(skip)]
+    pub first: bool,
 }
 
 /// What the suite's own settings ask of us.
@@ -33,6 +36,10 @@ pub struct Options {
     pub startup_us: Option<u64>,
     /// `no` with `-s`.
     pub capture: Option<String>,
+    /// One slot, in collection order.
+    pub ordered: bool,
+    /// So many tests at the head go before all others.
+    pub first: usize,
 }
 
 /// A result of one test.

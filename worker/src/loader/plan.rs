@@ -8,6 +8,17 @@ use remuda_store::{Added, Entry, History, ITEMS, Sealed, Store};
 
 use super::messages::Test;
 
+/// How a suite wants its tests handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As it is fastest.
+    Free,
+    /// Never out of collection order: its runner cannot go back.
+    Forward,
+    /// One after another, on one slot.
+    Strict,
+}
+
 /// Where collected tests go.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -23,8 +34,8 @@ pub struct Target {
     pub project: String,
     /// What stays together.
     pub group_by: GroupBy,
-    /// Whether the tests keep the order in which they were collected.
-    pub ordered: bool,
+    /// How the suite wants its tests handed out.
+    pub order: Order,
     /// What one start of a process costs beside its tests, µs.
     pub startup_us: Option<u64>,
     /// Most failures and slots that the suite asks for.
@@ -137,6 +148,7 @@ fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, targ
             scope: &test.scope,
             group: test.group.as_deref(),
             us: history.tests.get(id).copied(),
+            first: test.first,
         })
         .collect();
     let mut costs: SetupCosts = history.costs.iter().map(|(k, v)| (k.clone(), *v)).collect();
@@ -148,11 +160,12 @@ fn make_plan(tests: &[Test], ids: &[String], history: &History, slots: u32, targ
 }
 
 fn keep(target: &Target) -> Keep {
-    match target.group_by {
-        GroupBy::Test if target.ordered => Keep::Order,
-        GroupBy::Test => Keep::Free,
-        GroupBy::Class => Keep::Scope,
-        GroupBy::File => Keep::File,
+    match (target.order, target.group_by) {
+        (Order::Strict, _) => Keep::All,
+        (Order::Forward, GroupBy::Test) => Keep::Order,
+        (Order::Free, GroupBy::Test) => Keep::Free,
+        (_, GroupBy::Class) => Keep::Scope,
+        (_, GroupBy::File) => Keep::File,
     }
 }
 
@@ -180,7 +193,7 @@ mod tests {
     use remuda_protocol::plan::order::Run;
 
     fn test(id: &str) -> Test {
-        Test { id: id.into(), file: "f".into(), scope: "f".into(), group: None }
+        Test { id: id.into(), file: "f".into(), scope: "f".into(), group: None, first: false }
     }
 
     #[test]
