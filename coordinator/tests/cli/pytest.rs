@@ -284,3 +284,11 @@ fn failed_first_comes_before_the_slowest() {
     first.sort_unstable();
     assert_eq!(first, [2, 5]);
 }
+
+#[test]
+fn a_debugger_is_refused_before_anything_runs() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", IN_ORDER);
+    run(&ranch, &[], &["-q", "--pdb"]).exits(2).says(&["a debugger (--pdb, --trace) needs a terminal", "plain pytest"]);
+    assert!(!ranch.work().join("ran").exists());
+}

@@ -23,6 +23,9 @@ use crate::warden::boottime_now_ms;
 const NOTHING: i32 = 5;
 /// pytest's exit code for wrong usage; ours for ids that cannot be used.
 const USAGE: i32 = 4;
+/// Runners have no terminal.
+const DEBUGGER: &str = "a debugger (--pdb, --trace) needs a terminal of its own, and tests that run side by side have \
+                        none; leave it out, or run plain pytest for the test in question";
 
 impl Daemon {
     /// Begins a collect task that has not begun.
@@ -213,7 +216,8 @@ impl Daemon {
             loader.phase = Phase::Ready;
             return self.outbox.ring();
         }
-        if let Some(message) = too_long(&ids) {
+        let debugger = loader.options.debugger.then(|| DEBUGGER.to_owned());
+        if let Some(message) = debugger.or_else(|| too_long(&ids)) {
             self.end_collect(id, Outcome::Errored, &Detail { message, exit: Some(USAGE), ..Detail::default() });
             return self.kill_loader(id);
         }

@@ -40,6 +40,8 @@ pub struct Options {
     pub ordered: bool,
     /// So many tests at the head go before all others.
     pub first: usize,
+    /// It wants to talk to a person at a terminal.
+    pub debugger: bool,
 }
 
 /// A result of one test.
