@@ -77,6 +77,7 @@ pub fn look(settings: &Layer, verbosity: u8, look: Lookup<'_>) -> Look {
         colour: terminal && look("NO_COLOR").is_none_or(|v| v.is_empty()),
         bar: terminal,
         verbosity,
+        live: false,
         shown: settings.status_level.as_ref().map(|c| c.value),
         again: settings.final_status_level.as_ref().map(|c| c.value),
         ascii: !has_utf8(look),

@@ -285,7 +285,11 @@ pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log
         live: request.live,
         queue_timeout: settings.queue_timeout.as_ref().map_or(QUEUE_TIMEOUT, |c| c.value.0),
         fail_on_flaky: settings.fail_on_flaky.as_ref().is_some_and(|c| c.value),
-        all_details: request.echo || request.verbosity >= 2 || settings.junit.is_some() || settings.events.is_some(),
+        all_details: request.echo
+            || request.live
+            || request.verbosity >= 2
+            || settings.junit.is_some()
+            || settings.events.is_some(),
         embedded,
         noun: if framework { "test" } else { "task" },
         log: log.to_owned(),
@@ -344,7 +348,8 @@ pub(crate) fn reporters(
     all.extend(outputs::reports(request.settings, spec, start, request.look)?);
     all.append(&mut more);
     // the console last: its summary is the last word
-    let look = outputs::look(request.settings, request.verbosity, request.look);
+    let mut look = outputs::look(request.settings, request.verbosity, request.look);
+    look.live = request.live;
     let console = Console::new(std::io::stderr(), look, spec.clone(), request.kept.clone());
     let echo = request.echo && !outputs::takes_standard_output(request.settings);
     let echo = echo.then(|| Echo::new(Box::new(std::io::stdout()), request.manner, request.kept.clone()));

@@ -17,6 +17,7 @@ use super::alive::Alive;
 use super::course::died;
 use super::keys::Keys;
 use super::names::Names;
+use super::shown::Shown;
 use super::signals::{Signal, Signals};
 use super::verdict::Evidence;
 use super::view::{Change, JobView};
@@ -105,6 +106,7 @@ pub struct Run {
     pub(super) submitting: bool,
     pub(super) pending: Vec<Change>,
     pub(super) behind: bool,
+    pub(super) shown: Shown,
     owner_epoch: u64,
     pub(super) away_since: Option<Instant>,
     next_look: Duration,
@@ -150,6 +152,7 @@ impl Run {
             submitting: true,
             pending: Vec::new(),
             behind: true,
+            shown: Shown::default(),
             owner_epoch: 1,
             away_since: None,
             next_look: Duration::ZERO,
@@ -216,7 +219,9 @@ impl Run {
             tokio::select! {
                 message = next_of(&mut watch) => match message {
                     Some(Message::Events(sequence, text)) => self.batch(sequence, &text).await?,
-                    Some(Message::Output { fence, stream, bytes, .. }) => self.output(fence, &stream, bytes)?,
+                    Some(Message::Output { group, task, fence, stream, bytes }) => {
+                        self.output((group, task), fence, &stream, bytes)?;
+                    }
                     Some(Message::Control(_)) => {}
                     None => (watch, self.behind) = (None, true),
                 },

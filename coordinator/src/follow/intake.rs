@@ -9,7 +9,7 @@ use remuda_protocol::outcome::Detail;
 use remuda_protocol::spec::GroupKind;
 
 use super::attached::Run;
-use super::view::Change;
+use super::view::{Change, TaskKey};
 use crate::error::Error;
 use crate::report::Fact;
 
@@ -105,6 +105,7 @@ impl Run {
             }
             let detail = self.names.wanted(&change).and_then(|_| details.next().flatten());
             let fact = self.fact(change, detail);
+            self.tell_unseen(&fact)?;
             self.tell(&fact)?;
         }
         for (host, n) in lost {
@@ -171,8 +172,26 @@ impl Run {
         }
     }
 
-    pub(super) fn output(&mut self, fence: u64, stream: &str, bytes: Vec<u8>) -> Result<(), Error> {
+    /// Live output of a task that runs; late pieces have been told with its result.
+    pub(super) fn output(&mut self, task: TaskKey, fence: u64, stream: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        if !self.view.holds(task, fence) {
+            return Ok(());
+        }
+        let error = stream == "e";
+        self.shown.note(fence, task.1, error, bytes.len());
         let place = self.view.slot_of(fence).map(|(slot, number)| self.names.place(&slot, number));
-        self.tell(&Fact::Output { place, error: stream == "e", bytes })
+        self.tell(&Fact::Output { place, error, bytes })
+    }
+
+    /// Before a result: what its test printed and has not been shown live, if it should have been.
+    fn tell_unseen(&mut self, fact: &Fact) -> Result<(), Error> {
+        let (Fact::Ended(attempt) | Fact::Tried(attempt)) = fact else { return Ok(()) };
+        if !self.options.live {
+            return Ok(());
+        }
+        for (error, text) in self.shown.rest(attempt) {
+            self.tell(&Fact::Output { place: attempt.place.clone(), error, bytes: text.into_bytes() })?;
+        }
+        Ok(())
     }
 }

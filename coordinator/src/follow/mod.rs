@@ -12,6 +12,7 @@ pub mod intake;
 pub mod keys;
 pub mod names;
 pub mod progress;
+pub mod shown;
 pub mod signals;
 pub mod verdict;
 pub mod view;

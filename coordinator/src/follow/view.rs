@@ -322,6 +322,14 @@ impl JobView {
         Some((slot.clone(), self.slots.get(slot)?.number))
     }
 
+    /// Whether a task is in hand under this fence.
+    #[must_use]
+    pub fn holds(&self, task: TaskKey, fence: u64) -> bool {
+        let slot = self.by_fence.get(&fence).and_then(|slot| self.slots.get(slot));
+        let claim = slot.and_then(|slot| slot.claims.iter().find(|c| c.fence == fence));
+        claim.is_some_and(|c| c.group == task.0 && c.left.contains(&task.1))
+    }
+
     /// Slots and workers that took tests.
     #[must_use]
     pub fn took_part(&self) -> (usize, usize) {

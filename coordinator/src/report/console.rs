@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_protocol::outcome::Outcome;
+use remuda_protocol::outcome::{Outcome, UNCAPTURED};
 use remuda_protocol::spec::{GroupKind, JobSpec};
 use remuda_store::HostReport;
 
@@ -33,6 +33,8 @@ pub struct Look {
     pub bar: bool,
     /// 0: failures; 1: passes too; 2: with their output.
     pub verbosity: u8,
+    /// What runners print past a framework's capture is told as it comes.
+    pub live: bool,
     /// What is shown as it happens, if not what the verbosity says.
     pub shown: Option<StatusLevel>,
     /// What is shown again at the end, if not failures.
@@ -165,9 +167,9 @@ impl<W: Write + Send> Console<W> {
         }
         self.line(word, colour, &title)?;
         if level == StatusLevel::Fail {
-            return self.say(&output(attempt, echoed));
+            return self.left(attempt, echoed);
         }
-        if self.look.verbosity >= 2 && !echoed { self.say(&output(attempt, false)) } else { Ok(()) }
+        if self.look.verbosity >= 2 && !echoed { self.left(attempt, false) } else { Ok(()) }
     }
 
     fn tried(&mut self, attempt: &Attempt) -> io::Result<()> {
@@ -183,7 +185,13 @@ impl<W: Write + Send> Console<W> {
             attempt.number
         );
         self.line("RETRY", Colour::Yellow, &title)?;
-        self.say(&output(attempt, false))
+        self.left(attempt, false)
+    }
+
+    /// What an attempt left behind, without what has been shown of it.
+    fn left(&mut self, attempt: &Attempt, echoed: bool) -> io::Result<()> {
+        let live = self.look.live;
+        self.say(&output(attempt, |title| !(echoed || live && UNCAPTURED.contains(&title))))
     }
 
     fn collection_failed(&mut self, attempt: &Attempt) -> io::Result<()> {

@@ -6,9 +6,9 @@ use remuda_protocol::outcome::{Detail, Outcome};
 use super::Attempt;
 use super::text::indent;
 
-/// All of it, indented; without what it printed if that was `echoed`.
+/// All of it, indented; of what it printed the sections whose titles are `wanted`.
 #[must_use]
-pub fn output(attempt: &Attempt, echoed: bool) -> String {
+pub fn output(attempt: &Attempt, wanted: impl Fn(&str) -> bool) -> String {
     let detail: &Detail = &attempt.detail;
     let mut text = String::new();
     let long = if detail.text.trim().is_empty() { &detail.message } else { &detail.text };
@@ -19,7 +19,7 @@ pub fn output(attempt: &Attempt, echoed: bool) -> String {
     for (name, outcome, why) in &detail.subtests {
         text.push_str(&indent(&format!("subtest {name}: {outcome} {why}")));
     }
-    for (title, body) in detail.sections.iter().filter(|s| !echoed && !s.1.trim().is_empty()) {
+    for (title, body) in detail.sections.iter().filter(|s| wanted(&s.0) && !s.1.trim().is_empty()) {
         text.push_str(&format!("  {title} ---\n{}", indent(body)));
     }
     if detail.dropped_bytes > 0 {

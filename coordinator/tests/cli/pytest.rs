@@ -1,6 +1,7 @@
 //! `remuda run -- pytest`: what the coordinator adds to a suite (how it runs is tested in `e2e`).
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::support::{Farm, Ranch, Seen, facts, of};
 
@@ -240,6 +241,42 @@ def test_pair(me, other):
     assert_eq!(seen.err.matches("was written by each").count(), 1, "{}", seen.err);
     let alone = run(&ranch, &[], &["--junitxml=own.xml"]).exits(0);
     assert!(!alone.err.contains("was written by each"), "{}", alone.err);
+}
+
+/// Waits for the file `go` after it has said so, by itself and by a child.
+const AT_THE_DOOR: &str = r#"
+import os, subprocess, sys, time
+def test_quick():
+    print("quick words")
+    sys.stderr.write("quick complaint\n")
+def test_waits():
+    print("at the door")
+    subprocess.call(["echo", "a child too"])
+    until = time.monotonic() + 30
+    while not os.path.exists("go"):
+        assert time.monotonic() < until, "nobody has seen it"
+        time.sleep(0.01)
+    print("through the door")
+"#;
+
+#[test]
+fn without_capture_what_tests_print_is_seen_while_they_run() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", AT_THE_DOOR);
+    let python = python().display().to_string();
+    let mut live = ranch.start(&["run", "-n", "2", "--", &python, "-m", "pytest", "-q", "-s"]);
+    let until = Instant::now() + Duration::from_secs(30);
+    while !(ranch.console().contains("at the door\n") && ranch.console().contains("a child too\n")) {
+        assert!(Instant::now() < until, "{}", ranch.console());
+        std::thread::yield_now();
+    }
+    assert!(!ranch.console().contains("through the door"), "{}", ranch.console());
+    ranch.write("go", "");
+    assert!(live.ends_within(Duration::from_secs(30)).is_some_and(|status| status.success()), "{}", ranch.console());
+    let console = ranch.console();
+    for words in ["quick words\n", "quick complaint\n", "at the door\n", "a child too\n", "through the door\n"] {
+        assert_eq!(console.matches(words).count(), 1, "{words} in:\n{console}");
+    }
 }
 
 /// Tells in `ran` which test began where; later ones take longer, so that history would begin with the last.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_protocol::outcome::{Detail, Outcome, UNCAPTURED};
 use remuda_protocol::spec::{GroupBy, Isolation};
 use serde_json::{Value, json};
 
 use crate::loader::messages::TestResult;
+use crate::loader::tap::Taken;
 
 /// The command that starts the loader from the program words that the user wrote before the arguments.
 #[must_use]
@@ -76,7 +77,7 @@ pub fn outcome(word: &str) -> Outcome {
 
 /// What is kept of a result besides its outcome.
 #[must_use]
-pub fn detail(result: &TestResult, printed: Option<(String, u64)>) -> Detail {
+pub fn detail(result: &TestResult, printed: &[Taken; 2]) -> Detail {
     let mut detail = match &result.detail {
         Some(value) => read_detail(value),
         None => Detail::default(),
@@ -87,11 +88,15 @@ pub fn detail(result: &TestResult, printed: Option<(String, u64)>) -> Detail {
     if result.outcome.starts_with('x') {
         detail.word.clone_from(&result.outcome);
     }
-    if let Some((text, dropped)) = printed {
-        detail.sections.push(("output".to_owned(), text));
-        detail.dropped_bytes = dropped;
-    }
+    detail.sections.extend(sections(printed));
+    detail.dropped_bytes = printed.iter().map(|p| p.dropped).sum();
     detail
+}
+
+/// What a runner printed past the framework's capture, titled.
+pub fn sections(printed: &[Taken; 2]) -> impl Iterator<Item = (String, String)> + '_ {
+    let titled = UNCAPTURED.into_iter().zip(printed);
+    titled.filter(|(_, p)| !p.text.is_empty()).map(|(title, p)| (title.to_owned(), p.text.clone()))
 }
 
 fn read_detail(value: &Value) -> Detail {

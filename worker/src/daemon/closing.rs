@@ -152,7 +152,7 @@ impl Daemon {
             let printed = self.printed(slot);
             let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
             let how = if detail.message.is_empty() { "its loader ended" } else { &detail.message };
-            self.blame(slot, if blame { killed } else { Some(Killed::Stop) }, how, printed);
+            self.blame(slot, if blame { killed } else { Some(Killed::Stop) }, how, &printed);
             if given_back {
                 for assignment in std::mem::take(&mut self.slots[slot as usize].queue) {
                     self.report(&assignment, None, 0, 0, &Detail::default());

@@ -1,4 +1,5 @@
-//! Live output: while somebody looks at a job, what its commands print is sent on as it comes.
+//! Live output: while somebody looks at a job, what its commands print, and its runners past their framework's capture,
+//! is sent on as it comes.
 //!
 //! Only for looking: it may lose pieces in an outage, never delays an attempt, and the whole (bounded) output comes
 //! with the result anyway.
@@ -8,10 +9,14 @@ use std::collections::HashMap;
 use tokio::sync::mpsc;
 
 use super::Daemon;
+use super::slots::Assignment;
+use crate::loader::tap::Taken;
 use crate::warden::Stream;
 
 /// Pieces that wait for the server; beyond it they are dropped.
 const PIECES: usize = 256;
+/// Standard output and standard error in the store's words.
+const STREAMS: [&str; 2] = ["o", "e"];
 
 /// One piece of output on its way.
 #[derive(Debug)]
@@ -49,6 +54,12 @@ impl Live {
         });
         Self { pieces, watched: Vec::new() }
     }
+
+    fn show(&self, of: &Assignment, stream: &'static str, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            let _ = self.pieces.try_send(Piece { fence: of.fence, task: of.task, stream, bytes });
+        }
+    }
 }
 
 impl Daemon {
@@ -75,6 +86,27 @@ impl Daemon {
     pub(super) fn on_live_output(&mut self, slot: u32, unit: u64, stream: Stream, bytes: Vec<u8>) {
         let Some(assignment) = self.slots[slot as usize].queue.iter().find(|a| a.sent == Some(unit)) else { return };
         let stream = if stream == Stream::Err { "e" } else { "o" };
-        let _ = self.live.pieces.try_send(Piece { fence: assignment.fence, task: assignment.task, stream, bytes });
+        self.live.show(assignment, stream, bytes);
+    }
+
+    /// What runners have printed since the last look.
+    pub(super) fn tick_live(&self) {
+        for slot in &self.slots {
+            let (Some(runner), Some(running)) = (&slot.runner, slot.running()) else { continue };
+            let watched = self.is_watched(&running.job);
+            for (tap, stream) in runner.taps.iter().zip(STREAMS) {
+                tap.show(watched);
+                if watched {
+                    self.live.show(running, stream, tap.unseen());
+                }
+            }
+        }
+    }
+
+    /// A test has ended: what it printed and nobody has seen yet.
+    pub(super) fn show_rest(&self, done: &Assignment, printed: &[Taken; 2]) {
+        for (taken, stream) in printed.iter().zip(STREAMS) {
+            self.live.show(done, stream, taken.unseen.clone());
+        }
     }
 }

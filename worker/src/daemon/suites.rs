@@ -19,6 +19,7 @@ use crate::environment;
 use crate::heartbeat::Held;
 use crate::loader::messages::{FromRunner, TestResult, ToRunner};
 use crate::loader::process::{self, Killed, Loader, Phase};
+use crate::loader::tap::Taken;
 use crate::warden::boottime_now_ms;
 
 impl Daemon {
@@ -239,6 +240,7 @@ impl Daemon {
         self.learn_startup(slot, result);
         let printed = self.printed(slot);
         let Some(done) = self.slots[slot as usize].remove_sent(u64::from(result.test)) else { return };
+        self.show_rest(&done, &printed);
         // the next in its queue has begun
         if let Some(next) = self.slots[slot as usize].queue.iter_mut().find(|a| a.sent.is_some()) {
             next.started.get_or_insert_with(Instant::now);
@@ -248,7 +250,7 @@ impl Daemon {
             outcome: Some(pytest::outcome(&result.outcome)),
             us: micros(result.us.iter().sum()),
             wide_us: micros(result.wide.iter().map(|w| w.1).sum()),
-            detail: pytest::detail(result, printed),
+            detail: pytest::detail(result, &printed),
             since: Instant::now(),
         };
         self.report_from_runner(slot, owed);
@@ -265,11 +267,9 @@ impl Daemon {
     }
 
     /// What a runner printed past the framework's capture since the last result.
-    pub(super) fn printed(&self, slot: u32) -> Option<(String, u64)> {
-        let runner = self.slots[slot as usize].runner.as_ref()?;
-        let parts: Vec<_> = runner.taps.iter().filter_map(crate::loader::tap::Tap::take).collect();
-        let dropped = parts.iter().map(|p| p.1).sum();
-        (!parts.is_empty()).then(|| (parts.into_iter().map(|p| p.0).collect::<String>(), dropped))
+    pub(super) fn printed(&self, slot: u32) -> [Taken; 2] {
+        let runner = self.slots[slot as usize].runner.as_ref();
+        runner.map_or_else(Default::default, |r| std::array::from_fn(|stream| r.taps[stream].take()))
     }
 
     /// A runner ended, and may not have been heard to its end yet.
@@ -296,12 +296,12 @@ impl Daemon {
         if self.slots[slot as usize].runner.as_ref().is_some_and(|r| r.generation == generation) {
             let printed = self.printed(slot);
             let killed = self.slots[slot as usize].runner.take().and_then(|r| r.killed);
-            self.blame(slot, killed, &ended_how(status), printed);
+            self.blame(slot, killed, &ended_how(status), &printed);
         }
         self.finish_if_quiet(id);
     }
 
-    pub(super) fn blame(&mut self, slot: u32, killed: Option<Killed>, how: &str, printed: Option<(String, u64)>) {
+    pub(super) fn blame(&mut self, slot: u32, killed: Option<Killed>, how: &str, printed: &[Taken; 2]) {
         let queue = &mut self.slots[slot as usize].queue;
         let guilty = match killed {
             Some(Killed::Stop) => None,
@@ -314,6 +314,7 @@ impl Daemon {
             self.report(&assignment, None, 0, 0, &Detail::default());
         }
         let Some(done) = guilty else { return };
+        self.show_rest(&done, printed);
         let us = done.started.map_or(0, |s| u64::try_from(s.elapsed().as_micros()).unwrap_or(u64::MAX));
         let (outcome, message) = match killed {
             Some(Killed::Timeout) => (
@@ -322,7 +323,7 @@ impl Daemon {
             ),
             _ => (Outcome::Errored, format!("the test ended its process: {how}")),
         };
-        let sections = printed.map(|(text, _)| vec![("output".to_owned(), text)]).unwrap_or_default();
+        let sections = pytest::sections(printed).collect();
         self.report(&done, Some(outcome), us, 0, &Detail { message, sections, ..Detail::default() });
     }
 
