@@ -1,5 +1,5 @@
 //! From what shall be done to a job: groups, lanes, limits and where each group's tasks come from. Pure, but for the
-//! files that `files` and `place` look at. Submitting is `submit`'s.
+//! files that `files`, `place` and `rootdir` look at. Submitting is `submit`'s.
 
 pub mod adhoc;
 pub mod again;
@@ -9,6 +9,7 @@ pub mod frameworks;
 pub mod go;
 pub mod place;
 pub mod pytest;
+pub mod rootdir;
 pub mod rows;
 pub mod rspec;
 pub mod template;

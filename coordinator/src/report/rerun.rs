@@ -1,20 +1,21 @@
 //! The line that runs one task again. For people to paste; nothing here runs it.
 
+use std::path::Path;
+
 use remuda_protocol::item::{self, Item, quote};
 use remuda_protocol::spec::{Adapter, JobSpec, Template};
 
 use crate::job::template::command_line;
-use crate::job::{cargo, go};
+use crate::job::{cargo, go, rootdir};
 
 /// The line for a task of a group, if there is one.
 #[must_use]
 pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
     match &spec.groups.get(group as usize)?.adapter {
-        Adapter::Pytest { program, .. } | Adapter::Rspec { program, .. } => {
-            let mut words = program.clone();
-            words.push(id.to_owned());
-            Some(format!("remuda run -- {}", command_line(&words)))
+        Adapter::Pytest { program, args, .. } => {
+            Some(again(program, rootdir::argument(Path::new(&spec.tree.path), args, id)))
         }
+        Adapter::Rspec { program, .. } => Some(again(program, id.to_owned())),
         Adapter::Command { template } => Some(item::command(template, &Item::new(id, task), 0)),
         Adapter::CargoNextest { program, args } => Some(cargo::rerun_nextest(program, args, id)),
         Adapter::CargoTest { program, args } => Some(cargo::rerun_test(program, args, id)),
@@ -22,6 +23,11 @@ pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
         Adapter::Batch(batch) => batch_line(&batch.command, id),
         Adapter::Abq { .. } => None,
     }
+}
+
+fn again(program: &[String], test: String) -> String {
+    let words: Vec<String> = program.iter().cloned().chain([test]).collect();
+    format!("remuda run -- {}", command_line(&words))
 }
 
 /// The command of a batch for one id, as a shell takes it; its report goes nowhere. None if ids go through a file.

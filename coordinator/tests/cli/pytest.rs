@@ -329,3 +329,27 @@ fn a_debugger_is_refused_before_anything_runs() {
     run(&ranch, &[], &["-q", "--pdb"]).exits(2).says(&["a debugger (--pdb, --trace) needs a terminal", "plain pytest"]);
     assert!(!ranch.work().join("ran").exists());
 }
+
+#[test]
+fn the_line_that_runs_a_failure_again_works_below_the_rootdir() {
+    let ranch = Ranch::new();
+    let sub = ranch.work().join("sub");
+    std::fs::create_dir(&sub).unwrap();
+    ranch.write("pytest.ini", "[pytest]\n");
+    ranch.write(
+        "sub/test_b.py",
+        "import pytest\n@pytest.mark.parametrize('i', [1, 3])\ndef test_par(i): assert i != 3\n",
+    );
+    let python = python().display().to_string();
+    let run = |args: &[&str]| {
+        let words = [&["run", "-n", "2", "--", &python, "-m", "pytest"], args].concat();
+        let output = ranch.command(&words).current_dir(&sub).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let console = run(&[]);
+    assert!(console.contains("] sub/test_b.py::test_par[3]\n"), "{console}");
+    assert!(console.contains("-m pytest 'test_b.py::test_par[3]'\n"), "{console}");
+    let again = run(&["test_b.py::test_par[3]"]);
+    assert!(again.contains("1 test: 0 passed, 1 failed"), "{again}");
+}
