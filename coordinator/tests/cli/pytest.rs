@@ -353,3 +353,17 @@ fn the_line_that_runs_a_failure_again_works_below_the_rootdir() {
     let again = run(&["test_b.py::test_par[3]"]);
     assert!(again.contains("1 test: 0 passed, 1 failed"), "{again}");
 }
+
+#[test]
+fn after_the_first_failure_nothing_that_only_waited_in_a_slot_is_run() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", "import pytest\n@pytest.mark.parametrize('n', range(200))\ndef test_n(n): assert 0\n");
+    // known to be short, they are handed out by the dozen
+    run(&ranch, &[], &["-q"]).exits(1).says(&["200 failed"]);
+    for (ours, theirs) in [(vec![], vec!["-q", "-x"]), (vec!["-x"], vec!["-q"])] {
+        let seen = run(&ranch, &ours, &theirs).exits(1);
+        let (before, _) = seen.err.split_once(" failed, ").unwrap();
+        let failed: u32 = before.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(failed <= 6, "{failed} failed");
+    }
+}

@@ -36,6 +36,8 @@ pub(super) struct Outbox {
     rung: bool,
     next_look: Option<Instant>,
     server_runs: u64,
+    /// A result waits that others should know of.
+    urgent: bool,
     /// The last time the server answered.
     answered: Option<Instant>,
 }
@@ -44,6 +46,11 @@ impl Outbox {
     /// Work may be there.
     pub(super) fn ring(&mut self) {
         self.rung = true;
+    }
+
+    /// What waits goes with the next call, and that is now.
+    pub(super) fn hurry(&mut self) {
+        self.urgent = true;
     }
 
     pub(super) fn waits(&self) -> bool {
@@ -64,7 +71,7 @@ impl Outbox {
     }
 
     fn due(&self, now: Instant) -> bool {
-        self.waiting.len() >= BATCH || self.waiting.front().is_some_and(|(at, _)| now - *at >= PATIENCE)
+        self.urgent || self.waiting.len() >= BATCH || self.waiting.front().is_some_and(|(at, _)| now - *at >= PATIENCE)
     }
 
     fn push(&mut self, result: TaskResult) {
@@ -74,6 +81,7 @@ impl Outbox {
     /// Results for one call.
     fn take(&mut self) -> Vec<TaskResult> {
         let n = self.waiting.len().min(BATCH);
+        self.urgent &= n < self.waiting.len();
         self.waiting.drain(..n).map(|(_, r)| r).collect()
     }
 

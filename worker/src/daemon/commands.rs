@@ -110,6 +110,7 @@ impl Daemon {
             _ => {}
         }
         self.report(&done, outcome, exited.wall_us, 0, &detail);
+        self.mind_failure(&done, outcome);
     }
 
     /// A keeper died (its own attempt killed it): the attempt is to blame, the rest goes to a new keeper.

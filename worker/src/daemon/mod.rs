@@ -3,14 +3,15 @@
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
 //! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that,
-//! `departures` lets who ends finish speaking, `medians` learns limits, `outputs` keeps whole what commands print,
-//! `shutdown` ends it all, `status` tells what runs.
+//! `departures` lets who ends finish speaking, `halt` hurries failures that may end a job, `medians` learns limits,
+//! `outputs` keeps whole what commands print, `shutdown` ends it all, `status` tells what runs.
 
 mod claims;
 mod closing;
 mod collect;
 mod commands;
 mod departures;
+mod halt;
 mod inbox;
 mod jobs;
 mod limits;

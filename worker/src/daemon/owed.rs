@@ -46,6 +46,7 @@ impl Daemon {
 
     fn pay(&mut self, owed: &Owed) {
         self.report(&owed.assignment, owed.outcome, owed.us, owed.wide_us, &owed.detail);
+        self.mind_failure(&owed.assignment, owed.outcome);
     }
 
     /// A claim whose last result waits here is not ours any more, or shall end now.

@@ -325,6 +325,7 @@ impl Daemon {
         };
         let sections = pytest::sections(printed).collect();
         self.report(&done, Some(outcome), us, 0, &Detail { message, sections, ..Detail::default() });
+        self.mind_failure(&done, Some(outcome));
     }
 
     /// Kills what runs some of a slot's sent tasks.

@@ -1,0 +1,34 @@
+//! What a failure means for a job that stops after a number of them: it is told at once, and if one is enough, what
+//! waits in a slot of it is given back before it can start. Whether the job ends is the store's to say.
+
+use remuda_protocol::outcome::Outcome;
+
+use super::Daemon;
+use super::slots::Assignment;
+
+impl Daemon {
+    /// A task has ended so; its result is in the outbox.
+    pub(super) fn mind_failure(&mut self, done: &Assignment, outcome: Option<Outcome>) {
+        if !outcome.is_some_and(Outcome::is_failure) {
+            return;
+        }
+        let Some(super::jobs::Job::Ready(spec)) = self.jobs.get(&done.job) else { return };
+        let (own, tried_again) = (spec.max_failures, spec.groups[done.group as usize].retries > 0);
+        let most = if own > 0 { own } else { self.asked_by_suite(&done.job) };
+        if most > 0 {
+            self.outbox.hurry();
+        }
+        if most == 1 && !tried_again {
+            for slot in 0..self.settings.slots {
+                if self.slots[slot as usize].work().is_some_and(|(job, _)| job == done.job) {
+                    self.drop_unstarted(slot);
+                }
+            }
+        }
+    }
+
+    /// After how many failures the job's suite wants it to stop; 0: it did not say.
+    fn asked_by_suite(&self, job: &str) -> u32 {
+        self.loaders.values().filter(|l| l.job == job).find_map(|l| l.options.maxfail).unwrap_or(0)
+    }
+}
