@@ -140,6 +140,15 @@ pub enum Event {
         /// Why, where there is a why.
         reason: String,
     },
+    /// `! worker others reason`: a worker cannot run the job; others go on.
+    Refused {
+        /// Worker id.
+        worker: String,
+        /// Other workers that fit.
+        others: u32,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Event {
@@ -175,6 +184,11 @@ impl Event {
             "G" => {
                 Some(Self::Group { group: number(&mut words)?, state: words.next()?.to_owned(), reason: rest(words) })
             }
+            "!" => Some(Self::Refused {
+                worker: words.next()?.to_owned(),
+                others: number(&mut words)?,
+                reason: rest(words),
+            }),
             "J" => Some(Self::Job { state: words.next()?.to_owned(), reason: rest(words) }),
             _ => None,
         }
@@ -234,6 +248,10 @@ mod tests {
         assert_eq!(
             Event::parse("G 2 skipped needs group 1, which failed"),
             Some(Event::Group { group: 2, state: "skipped".into(), reason: "needs group 1, which failed".into() })
+        );
+        assert_eq!(
+            Event::parse("! w1 2 host a has no such folder"),
+            Some(Event::Refused { worker: "w1".into(), others: 2, reason: "host a has no such folder".into() })
         );
         assert_eq!(Event::parse("? what"), None);
     }

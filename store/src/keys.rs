@@ -63,6 +63,11 @@ impl Keys {
         self.key(&format!("result:{job}"))
     }
 
+    /// Hash: workers that cannot run a job, and why.
+    pub(crate) fn refused(&self, job: &str) -> String {
+        self.key(&format!("refused:{job}"))
+    }
+
     /// Channel: what makes workers beat at once.
     pub(crate) fn control(&self) -> String {
         self.key("control")

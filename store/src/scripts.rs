@@ -49,10 +49,11 @@ pub(crate) enum Name {
     Gc,
     Report,
     Drain,
+    Refuse,
 }
 
 impl Name {
-    const ALL: [(Name, &'static str, &'static [&'static str], &'static str, bool); 14] = [
+    const ALL: [(Name, &'static str, &'static [&'static str], &'static str, bool); 15] = [
         // name, word, libraries, body, may run when memory is full (it frees, or ends what runs)
         (Name::Hello, "hello", BASE, lua!("hello"), true),
         (Name::Open, "open", TREE, lua!("open"), false),
@@ -68,6 +69,7 @@ impl Name {
         (Name::Gc, "gc", BASE, lua!("gc"), true),
         (Name::Report, "report", BASE, lua!("report"), false),
         (Name::Drain, "drain", CLAIMS, lua!("drain"), true),
+        (Name::Refuse, "refuse", CLAIMS, lua!("refuse"), true),
     ];
 
     pub(crate) fn word(self) -> &'static str {

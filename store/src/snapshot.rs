@@ -6,6 +6,7 @@ use remuda_protocol::outcome::{Detail, Outcome};
 use crate::BUCKET;
 use crate::connection::Store;
 use crate::error::StoreError;
+use crate::refuse::Refusal;
 use crate::reply::{list, number, pairs, text, texts};
 
 /// A job as it is.
@@ -19,6 +20,8 @@ pub struct JobSnapshot {
     pub sequence: Sequence,
     /// Its groups.
     pub groups: Vec<GroupSnapshot>,
+    /// Workers that cannot run it.
+    pub refusals: Vec<Refusal>,
 }
 
 /// A group as it is.
@@ -105,12 +108,15 @@ impl Store {
         let field = |name: &str| fields.iter().find(|(k, _)| k == name).map(|(_, v)| text(v)).unwrap_or_default();
         let count: u32 = field("groups").parse().unwrap_or_default();
         let mut pipe = redis::pipe();
+        pipe.hgetall(self.keys().refused(job));
         for group in 0..count {
             pipe.hgetall(self.keys().group(job, group));
         }
-        let groups = self.read("snapshot", &pipe).await?.into_iter().map(group_snapshot).collect();
+        let mut answer = self.read("snapshot", &pipe).await?.into_iter();
+        let refusals = answer.next().map(Refusal::all).unwrap_or_default();
+        let groups = answer.map(group_snapshot).collect();
         let sequence = Sequence { epoch, n: field("seq").parse().unwrap_or_default() };
-        Ok(JobSnapshot { state: field("state"), reason: field("cancel"), sequence, groups })
+        Ok(JobSnapshot { state: field("state"), reason: field("cancel"), sequence, groups, refusals })
     }
 
     /// Ids of tasks `[first, first + count)` of a group.

@@ -22,6 +22,8 @@ mod mutants;
 mod plan;
 #[path = "model/random.rs"]
 mod random;
+#[path = "model/refusals.rs"]
+mod refusals;
 mod support;
 
 use std::collections::BTreeSet;

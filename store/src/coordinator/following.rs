@@ -234,7 +234,7 @@ impl Following {
             }
             Event::Ended { task, outcome, us, .. } => self.end(task, outcome, us, detail),
             Event::Job { state, .. } => self.over |= is_over(&state),
-            Event::Added { .. } | Event::Requeued { .. } | Event::Group { .. } => {}
+            Event::Added { .. } | Event::Requeued { .. } | Event::Group { .. } | Event::Refused { .. } => {}
         }
     }
 

@@ -64,7 +64,7 @@ emit(job, '+ ' .. g .. ' ' .. first .. ' ' .. n)
 for l, count in pairs(touched) do
   local lane = lane_of(j, l)
   index_lane(job, lane)
-  if gate_open(group) and lane.wait == '' then ring(lane.class, min(count, 64)) end
+  if gate_open(group) and lane.wait == '' then ring(lane.class, min(count, 64), job) end
 end
 flush()
 return {'OK', group.added}

@@ -34,6 +34,6 @@ for g = 0, job.groups - 1 do
   free(key('group', j, int(g)))
 end
 groups, lanes, jobs = {}, {}, {}
-free(key('job', j), key('spec', j), key('events', j), key('place', j), key('logs', j), key('result', j))
+free(key('job', j), key('spec', j), key('events', j), key('place', j), key('logs', j), key('result', j), key('refused', j))
 call('ZREM', key('retire'), j); call('ZREM', key('jobs'), j)
 return {freed, 0}

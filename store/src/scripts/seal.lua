@@ -32,7 +32,7 @@ if group.state == 'open' or group.state == 'collecting' then
 end
 for _, l in ipairs(split(group.lanes, ',')) do -- hosts that have loaded the suite may begin
   local lane = lane_of(j, l)
-  if lane.warm == 1 and gate_open(group) and group.ready > 0 then ring(lane.class, min(group.ready, 64)) end
+  if lane.warm == 1 and gate_open(group) and group.ready > 0 then ring(lane.class, min(group.ready, 64), job) end
 end
 check_group(job, group)
 flush()

@@ -44,6 +44,8 @@ pub struct Job {
     pub sequence: Sequence,
     pub owner: (String, u64),
     pub detail_bytes: u64,
+    /// Workers on the books that cannot run it.
+    pub refused: BTreeSet<String>,
     /// Numbers of its lanes by group.
     pub lanes: Vec<Vec<u32>>,
 }
@@ -77,6 +79,8 @@ pub struct Allowed {
     /// Jobs that may begin to close, and why.
     pub closing: HashMap<String, Vec<String>>,
     pub seals: Option<(String, i64)>,
+    /// Job and worker that may refuse it, and how many others could go on.
+    pub refuses: Option<(String, String, u32)>,
     /// How far a clock that was set back moved, and what has been renewed since: every other lease moves with it.
     pub set_back: Option<(i64, BTreeSet<u64>)>,
 }
@@ -139,6 +143,7 @@ impl Job {
             sequence: Sequence::default(),
             owner: (owner.to_owned(), 1),
             detail_bytes: 0,
+            refused: BTreeSet::new(),
             lanes,
         }
     }
@@ -220,6 +225,13 @@ impl Book {
             }
             Event::Group { group, state, reason } => self.group(j, *group as usize, state, reason, allowed),
             Event::Job { state, reason } => self.job(j, state, reason, allowed),
+            Event::Refused { worker, others, .. } => {
+                let said = (j.to_owned(), worker.clone(), *others);
+                ensure!(allowed.refuses.as_ref() == Some(&said), "nobody said so");
+                let job = self.jobs.get_mut(j).unwrap();
+                ensure!(job.live() && job.refused.insert(worker.clone()), "once is enough");
+                Ok(())
+            }
         }
     }
 
@@ -241,6 +253,7 @@ impl Book {
         self.fence = self.fence.max(fence);
         let job = self.jobs.get_mut(&claim.job).unwrap();
         ensure!(job.live(), "the job is {:?}", job.state);
+        ensure!(!job.refused.contains(&claim.worker), "{} has refused the job", claim.worker);
         ensure!(claim.count >= 1 && claim.count <= 200, "{} tasks in a claim", claim.count);
         let budgets = job.budgets(claim.group as usize);
         let group = &mut job.groups[claim.group as usize];
@@ -429,6 +442,11 @@ impl Book {
                 drop_ready(group, TaskEvent::Cancel);
             }
         }
+    }
+
+    /// Who leaves the books takes its refusals along.
+    pub fn forget_refusals(&mut self, known: impl Fn(&str) -> bool) {
+        self.jobs.values_mut().for_each(|job| job.refused.retain(|worker| known(worker)));
     }
 
     pub fn held_by(&self, worker: &str) -> u32 {

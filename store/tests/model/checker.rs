@@ -89,6 +89,10 @@ fn check_job(farm: &Farm, j: &str, job: &Job) -> Check {
         "over, and still has deadlines"
     );
     ensure!(!over || open == 0, "over, with open groups");
+    let said = farm.refused.get(j).map_or(0, HashMap::len);
+    ensure!(number(hash, "refusals") == said as i64, "refusals {}, not {said}", number(hash, "refusals"));
+    let refused: BTreeSet<String> = farm.workers.keys().filter(|w| farm.has_refused(j, w)).cloned().collect();
+    ensure!(refused == job.refused, "refused by {refused:?}, not {:?}", job.refused);
     Ok(())
 }
 
@@ -434,7 +438,7 @@ fn canonical(labels: &str) -> String {
 fn check_leftovers(farm: &Farm) -> Check {
     let of_job = [
         "job", "group", "lane", "q", "cur", "alone", "alone_by", "rec", "ids", "det", "spec", "events", "place", "log",
-        "logs", "lanes", "result",
+        "logs", "lanes", "result", "refused",
     ];
     for name in farm.raw.keys() {
         let mut parts = name.split(':');

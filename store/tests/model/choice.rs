@@ -97,7 +97,10 @@ impl Asking<'_> {
         for ((j, class), lanes) in &self.farm.index {
             let most = number(&self.farm.jobs[j], "max_slots");
             let full = most > 0 && self.farm.occupied(&format!("j:{j}")) >= most;
-            if !self.fits(class) || (full && self.busy().is_none_or(|s| s.0 != *j)) {
+            if self.farm.has_refused(j, self.worker)
+                || !self.fits(class)
+                || (full && self.busy().is_none_or(|s| s.0 != *j))
+            {
                 continue;
             }
             contend.insert(j);

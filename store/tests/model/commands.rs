@@ -15,6 +15,7 @@ use crate::farm::number;
 use crate::history::{LEASE, World};
 use crate::plan::{self, Client};
 use crate::random::Random;
+use crate::refusals::refuse;
 
 pub async fn step(world: &mut World, random: &mut Random) -> Check {
     match random.below(100) {
@@ -22,7 +23,8 @@ pub async fn step(world: &mut World, random: &mut Random) -> Check {
         5..19 => add(world, random).await,
         19..26 => seal(world, random).await,
         26..31 => join(world, random).await,
-        31..66 => next(world, random).await,
+        31..64 => next(world, random).await,
+        64..66 => refuse(world, random).await,
         66..74 => beat(world, random).await,
         74..82 => jump(world, random).await,
         82..86 => reap(world, random).await,
@@ -36,7 +38,7 @@ pub async fn step(world: &mut World, random: &mut Random) -> Check {
     }
 }
 
-fn fatal(error: StoreError) -> String {
+pub fn fatal(error: StoreError) -> String {
     format!("a script failed: {error}")
 }
 

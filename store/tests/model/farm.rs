@@ -81,6 +81,8 @@ pub struct Farm {
     /// pools, pool_users, reserved, occupied, profiles
     pub hashes: BTreeMap<String, Hash>,
     pub places: BTreeMap<String, Hash>,
+    /// By job: worker → when it had come, and why it cannot.
+    pub refused: BTreeMap<String, Hash>,
     pub classes: BTreeSet<String>,
     pub bells: BTreeMap<String, i64>,
     pub ids: BTreeMap<(String, u32, u32), i64>,
@@ -181,6 +183,7 @@ impl Farm {
             "wait" => drop(self.wait.insert(rest.to_owned(), zset(v))),
             "free" => drop(self.free.insert(rest.to_owned(), v.iter().map(|i| (*i).to_owned()).collect())),
             "place" => drop(self.places.insert(rest.to_owned(), hash(v))),
+            "refused" => drop(self.refused.insert(rest.to_owned(), hash(v))),
             "classes" => self.classes = v.iter().map(|i| (*i).to_owned()).collect(),
             "bell" => drop(self.bells.insert(rest.to_owned(), v[0].parse().unwrap())),
             "ids" => {
@@ -215,6 +218,12 @@ impl Farm {
 
     pub fn occupied(&self, name: &str) -> i64 {
         self.hashes.get("occupied").and_then(|h| h.get(name)).map_or(0, |n| n.parse().unwrap())
+    }
+
+    /// Whether a worker that is on the books has refused a job since it came.
+    pub fn has_refused(&self, j: &str, worker: &str) -> bool {
+        let said = self.refused.get(j).and_then(|r| r.get(worker)).and_then(|said| said.split_once(' '));
+        said.is_some_and(|(joined, _)| self.workers.get(worker).is_some_and(|w| word(w, "joined") == joined))
     }
 
     pub fn meta_number(&self, field: &str) -> i64 {

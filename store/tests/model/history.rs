@@ -104,6 +104,7 @@ impl World {
             self.book.apply(j, batches, allowed)?;
         }
         self.book.settle();
+        self.book.forget_refusals(|worker| farm.workers.contains_key(worker));
         checker::check(&farm, &self.book)?;
         let touched = checker::touched(&self.farm, &farm);
         let most = if allowed.claimer.is_some() { 400 } else { 200 };

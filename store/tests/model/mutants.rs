@@ -62,6 +62,17 @@ pub const MUTANTS: &[Mutant] = &[
         "then return {'ESTALE', group.added}",
     ),
     (
+        "a worker that refused is still handed the job",
+        "if job and job_live(job) and not has_refused(worker, job) then field",
+        "if job and job_live(job) then field",
+    ),
+    ("who has refused counts as another", " and not has_refused(other, job) then others", " then others"),
+    (
+        "the rest of a refused run stays behind",
+        "  if slot.j == c.j then return_rest(w, entries[i], slot.j, slot.l) end",
+        "",
+    ),
+    (
         "a failed collection is no failure",
         "if group.kind == 'collect' then\n    local target",
         "if false then\n    local target",
@@ -75,8 +86,8 @@ pub fn patch(mutant: &Mutant) -> impl Fn(&str, String) -> String + use<'_> {
     let bodies = std::cell::RefCell::new(0);
     move |script, source| {
         *bodies.borrow_mut() += usize::from(source.contains(pattern));
-        // `report` is the last of the scripts
-        assert!(script != "report" || *bodies.borrow() > 0, "no script has the pattern of `{name}`");
+        // `refuse` is the last of the scripts
+        assert!(script != "refuse" || *bodies.borrow() > 0, "no script has the pattern of `{name}`");
         source.replace(pattern, fault)
     }
 }

@@ -64,7 +64,7 @@ local function job_of(j)
   if jobs[j] == nil then
     local t = load(key('job', j), {'state', 'submitter', 'cancel', 'outcome', 'owner', 'pools'},
       {'priority', 'weight', 'max_slots', 'open_groups', 'sealed', 'groups', 'seq', 'owner_epoch', 'grace', 'detach',
-       'det_bytes', 'det_budget', 'failures', 'max_failures', 'retention', 'gc_group', 'gc_bucket', 'created'})
+       'det_bytes', 'det_budget', 'failures', 'max_failures', 'retention', 'gc_group', 'gc_bucket', 'created', 'refusals'})
     if t then t.id = j; t.events = {}; t.lines = 0 end
     jobs[j] = t or false
   end
@@ -122,7 +122,8 @@ local function occupy(job, by)
 end
 
 local bells = {}       -- class -> number of newly ready tasks
-local function ring(class, n) bells[class] = (bells[class] or 0) + n end
+-- each worker that has refused the job may take one token away from those that have not
+local function ring(class, n, job) bells[class] = (bells[class] or 0) + n + (job and job.refusals or 0) end
 local function satisfies(profile, class)
   if class == '' then return true end
   local have = ',' .. profile .. ','

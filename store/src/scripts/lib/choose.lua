@@ -36,15 +36,15 @@ local function read_shares(list)
 end
 -- jobs with something ready for this worker, read once a script
 local field
-local function contenders(labels)
+local function contenders(worker)
   if field then return field end
   field = {}
   local seen = {}
-  for _, class in ipairs(classes_for(labels)) do
+  for _, class in ipairs(classes_for(worker.labels)) do
     for _, j in ipairs(ready_jobs(class)) do
       local job = not seen[j] and job_of(j)
       seen[j] = true
-      if job and job_live(job) then field[#field + 1] = job end
+      if job and job_live(job) and not has_refused(worker, job) then field[#field + 1] = job end
     end
   end
   read_shares(field)
@@ -63,7 +63,7 @@ local function weigh(want, slot)
   local list, best, mine = {}, nil, nil
   local held = slot.n > 0 and job_of(slot.j)
   local stays = held and slot.j or want.job
-  for _, job in ipairs(contenders(want.worker.labels)) do
+  for _, job in ipairs(contenders(want.worker)) do
     local own = held and held.id == job.id
     if job.max_slots == 0 or own or occupied('j:' .. job.id) < job.max_slots then
       job.theirs = occupied('s:' .. job.submitter) - ((held and held.submitter == job.submitter) and 1 or 0)

@@ -22,11 +22,17 @@ end
 local workers = {}
 local function worker_of(w)
   if workers[w] == nil then
-    local t = load(key('w', w), {'labels', 'host', 'nonce', 'nonce_claims'}, {'slots', 'held', 'alone', 'lost_held', 'drain'})
+    local t = load(key('w', w), {'labels', 'host', 'nonce', 'nonce_claims'}, {'slots', 'held', 'alone', 'lost_held', 'drain', 'joined'})
     if t then t.id = w end
     workers[w] = t or false
   end
   return workers[w] or nil
+end
+-- whether it cannot run this job; one that has come to the farm anew since it said so may try again
+local function has_refused(worker, job)
+  if job.refusals == 0 then return false end
+  local said = call('HGET', key('refused', job.id), worker.id)
+  return said and string.match(said, '^%d+') == int(worker.joined)
 end
 local slots = {}
 local function slot_of(w, s)
@@ -70,7 +76,7 @@ local function requeue(job, group, task, r, c, why, at_front)
   if r.losses > 0 or r.company > 1 then
     call('RPUSH', key('alone', group.j, lane.l), task)
     index_lane(job, lane)
-    ring(lane.class, 1)
+    ring(lane.class, 1, job)
   else
     local mean = group.done_n > 0 and floor(group.done_us / group.done_n) or -1
     local flags = (r.company > 0 or r.fails > 0) and 's' or (c.whole == 1 and 'n' or '')

@@ -64,7 +64,7 @@ local function put_back(job, lane, entry, at_front, follows, goes_on)
   end
   call(at_front and 'LPUSH' or 'RPUSH', q, entry_text(entry))
   index_lane(job, lane)
-  if gate_open(group_of(lane.j, lane.group)) and lane.wait == '' then ring(lane.class, min(entry.count, 64)) end
+  if gate_open(group_of(lane.j, lane.group)) and lane.wait == '' then ring(lane.class, min(entry.count, 64), job) end
 end
 local function lock_list(locks)
   local list = {}
@@ -133,7 +133,7 @@ local function wake(pool)
     if lane and job then
       put(lane, 'wait', '')
       index_lane(job, lane)
-      ring(lane.class, 1)
+      ring(lane.class, 1, job)
     end
   end
   return #waiters

@@ -42,7 +42,7 @@ local function open_gate(job, group)
   emit(job, 'G ' .. group.g .. ' ' .. group.state)
   for _, l in ipairs(split(group.lanes, ',')) do
     index_lane(job, lane_of(group.j, l))
-    if group.ready > 0 then ring(lane_of(group.j, l).class, min(group.ready, 64)) end
+    if group.ready > 0 then ring(lane_of(group.j, l).class, min(group.ready, 64), job) end
   end
   check_group(job, group)
 end
