@@ -39,12 +39,23 @@ impl Fleet {
 
     /// Starts a worker as on a lab machine, with a state folder.
     pub fn lab_worker(&mut self, slots: u32, more: &[&str]) -> u32 {
+        self.start_worker(slots, more, &[])
+    }
+
+    /// Starts a worker whose attempts inherit `env`.
+    pub fn worker_with(&mut self, slots: u32, env: &[(&str, &str)]) -> u32 {
+        let scratch = self.path().to_string_lossy().into_owned();
+        self.start_worker(slots, &["--embedded", "--scratch", &scratch], env)
+    }
+
+    fn start_worker(&mut self, slots: u32, more: &[&str], env: &[(&str, &str)]) -> u32 {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path().join("workers.log")).unwrap();
         let child = Command::new(binary("remuda-worker"))
             .args(["--redis", &self.redis.url(), "--farm", "test", "--slots", &slots.to_string()])
             .args(more)
             .env("E2E_MARK", self.path())
             .env("REMUDA_LOG", "info")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

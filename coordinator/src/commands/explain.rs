@@ -47,6 +47,11 @@ pub async fn run(global: &Global, args: &Explain) -> Result<Exit, Error> {
     if let Some(line) = message.as_deref().and_then(|m| m.lines().next()).filter(|l| !l.is_empty()) {
         println!("  because: {line}");
     }
+    if record.as_ref().is_none_or(|r| r.outcome.is_none()) {
+        for (worker, refusal) in job.refusals() {
+            println!("  {} cannot run it: {}", worker.host, refusal.reason);
+        }
+    }
     if let Some(before) = record.as_ref().and_then(before) {
         println!("  before that: {before}");
     }

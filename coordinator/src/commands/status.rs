@@ -100,6 +100,9 @@ async fn one(farm: &Farm, job: &Overview, as_json: bool) -> Result<(), Error> {
     );
     println!("groups");
     print!("{}", groups(job));
+    for (worker, refusal) in job.refusals() {
+        println!("  {} cannot run it: {}", worker.host, refusal.reason);
+    }
     if !running.is_empty() {
         println!("running");
     }
@@ -157,6 +160,9 @@ fn as_value(job: &Overview, running: &[(&Worker, &RunningTask, String)]) -> Valu
         .iter()
         .map(|(w, r, id)| json!({"host": w.host, "worker": w.books.id, "slot": r.slot, "group": r.group, "task": r.task, "id": id, "ms": r.ms, "queued": r.queued, "locks": r.locks}))
         .collect();
+    let refusals: Vec<Value> =
+        job.refusals().map(|(w, r)| json!({"host": w.host, "worker": w.books.id, "reason": r.reason})).collect();
     json!({"id": job.head.id, "name": job.head.name, "submitter": job.head.submitter, "state": job.head.state,
-        "reason": job.head.reason, "detached": job.head.detached, "since_ms": job.age().as_millis() as u64, "groups": groups, "running": running})
+        "reason": job.head.reason, "detached": job.head.detached, "since_ms": job.age().as_millis() as u64, "groups": groups,
+        "running": running, "refusals": refusals})
 }

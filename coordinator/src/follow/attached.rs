@@ -341,9 +341,11 @@ impl Run {
     async fn look_for_workers(&mut self) -> Result<(), Error> {
         let workers = self.store.workers().await;
         let Some(workers) = self.tolerate(workers)? else { return Ok(()) };
+        let refusals = self.store.refusals(&self.spec.id).await;
+        let Some(refusals) = self.tolerate(refusals)? else { return Ok(()) };
+        let (farm, address) = (self.store.farm(), self.store.address());
         self.waiting =
-            super::fit::why_nobody(&self.spec, &self.view, &workers, self.store.farm(), self.store.address())
-                .unwrap_or_default();
+            super::fit::why_nobody(&self.spec, &self.view, &workers, &refusals, farm, address).unwrap_or_default();
         if self.waiting.is_empty() {
             self.unfit_since = None;
             return Ok(());

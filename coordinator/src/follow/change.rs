@@ -100,4 +100,13 @@ pub enum Change {
         /// Why.
         reason: String,
     },
+    /// A worker cannot run the job.
+    Refused {
+        /// Worker id.
+        worker: Arc<str>,
+        /// Others that go on.
+        others: u32,
+        /// Why.
+        reason: String,
+    },
 }

@@ -1,7 +1,7 @@
-//! Why nobody works: which labels no worker has. Pure.
+//! Why nobody works: which labels no worker has, and who has stepped aside. Pure.
 
 use remuda_protocol::spec::JobSpec;
-use remuda_store::WorkerSnapshot;
+use remuda_store::{Refusal, WorkerSnapshot};
 
 use super::view::JobView;
 
@@ -11,9 +11,11 @@ pub fn why_nobody(
     spec: &JobSpec,
     view: &JobView,
     workers: &[WorkerSnapshot],
+    refusals: &[Refusal],
     farm: &str,
     address: &str,
 ) -> Option<String> {
+    let able = able(workers, refusals);
     let waits = |g: usize| {
         matches!(view.groups[g].state.as_str(), "open" | "collecting" | "sealed")
             && view.groups[g].added > view.groups[g].done()
@@ -21,13 +23,37 @@ pub fn why_nobody(
     let mut why = None;
     for g in (0..spec.groups.len()).filter(|g| waits(*g)) {
         for lane in &spec.groups[g].lanes {
-            match missing(&lane.labels, workers) {
-                None => return None,
-                Some(labels) => why = why.or(Some(sentence(&spec.groups[g].name, &labels, workers, farm, address))),
-            }
+            missing(&lane.labels, &able)?; // somebody can
+            let name = &spec.groups[g].name;
+            why = why.or(Some(match missing(&lane.labels, workers) {
+                Some(labels) => sentence(name, &labels, workers, farm, address),
+                None => format!("no worker is left for group `{name}`: {}", reasons(workers, refusals)),
+            }));
         }
     }
     why
+}
+
+/// Whether a worker has refused the job since it came to the farm.
+#[must_use]
+pub fn refused(worker: &WorkerSnapshot, refusals: &[Refusal]) -> bool {
+    refusals.iter().any(|r| r.worker == worker.id && r.joined_ms == worker.joined_ms)
+}
+
+/// The workers that have not refused.
+#[must_use]
+pub fn able(workers: &[WorkerSnapshot], refusals: &[Refusal]) -> Vec<WorkerSnapshot> {
+    workers.iter().filter(|w| !refused(w, refusals)).cloned().collect()
+}
+
+/// Why those that have refused cannot run the job, each reason once.
+#[must_use]
+pub fn reasons(workers: &[WorkerSnapshot], refusals: &[Refusal]) -> String {
+    let there = |r: &&Refusal| workers.iter().any(|w| refused(w, std::slice::from_ref(*r)));
+    let mut reasons: Vec<&str> = refusals.iter().filter(there).map(|r| r.reason.as_str()).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    reasons.join("; ")
 }
 
 /// The labels that the best of the workers lacks; `None` if one lacks nothing.
@@ -65,6 +91,18 @@ mod tests {
 
     fn worker(labels: &str, drain: bool) -> WorkerSnapshot {
         WorkerSnapshot { labels: labels.into(), drain, ..WorkerSnapshot::default() }
+    }
+
+    #[test]
+    fn those_who_have_stepped_aside_are_named_until_they_come_anew() {
+        let lab = |id: &str, joined_ms| WorkerSnapshot { id: id.into(), joined_ms, ..worker("", false) };
+        let said = |worker: &str, reason: &str| Refusal { worker: worker.into(), joined_ms: 7, reason: reason.into() };
+        let refusals = [said("a", "a has no tree"), said("b", "b has no tree"), said("gone", "it had no tree")];
+        let workers = [lab("a", 7), lab("b", 7)];
+        assert_eq!(missing(&[], &able(&workers, &refusals)), Some(vec![]), "nobody is left");
+        assert_eq!(reasons(&workers, &refusals), "a has no tree; b has no tree");
+        let workers = [lab("a", 7), lab("b", 8)];
+        assert_eq!(missing(&[], &able(&workers, &refusals)), None);
     }
 
     #[test]

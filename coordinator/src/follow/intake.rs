@@ -12,6 +12,7 @@ use super::attached::Run;
 use super::view::{Change, TaskKey};
 use crate::error::Error;
 use crate::report::Fact;
+use crate::report::text::count;
 
 /// Tasks whose records are read in one go.
 const RECORDS: u32 = 10_000;
@@ -159,6 +160,11 @@ impl Run {
                 Fact::Group { group: self.names.group(group), kind, state, reason, tasks }
             }
             Change::Job { state, reason } => Fact::Job { state, reason },
+            Change::Refused { worker, others, reason } => {
+                let go = if others == 1 { "goes" } else { "go" };
+                let others = count(others.into(), "other worker");
+                Fact::Note(format!("{} cannot run this job: {reason}; {others} {go} on", self.names.host(&worker)))
+            }
         }
     }
 

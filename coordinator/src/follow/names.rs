@@ -62,8 +62,13 @@ impl Names {
     /// A slot with its host.
     #[must_use]
     pub fn place(&self, slot: &SlotKey, number: u32) -> Place {
-        let host = self.hosts.get(&slot.worker).cloned().unwrap_or_else(|| slot.worker.chars().take(8).collect());
-        Place { worker: slot.worker.to_string(), host, slot: slot.slot.to_string(), number }
+        Place { worker: slot.worker.to_string(), host: self.host(&slot.worker), slot: slot.slot.to_string(), number }
+    }
+
+    /// The host of a worker, or the beginning of the worker's id.
+    #[must_use]
+    pub fn host(&self, worker: &Arc<str>) -> String {
+        self.hosts.get(worker).cloned().unwrap_or_else(|| worker.chars().take(8).collect())
     }
 
     /// Fetches whatever these changes name and is not known yet.
@@ -80,6 +85,10 @@ impl Names {
                 }
                 Change::Ended(end) | Change::Tried(end) => (end.task, 1),
                 Change::Back { task, .. } => (*task, 1),
+                Change::Refused { worker, .. } => {
+                    strangers |= !self.hosts.contains_key(worker);
+                    continue;
+                }
                 _ => continue,
             };
             let end = first.1 + count.max(1);

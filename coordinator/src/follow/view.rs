@@ -166,6 +166,9 @@ impl JobView {
                 (self.state, self.reason) = (state.clone(), reason.clone());
                 Some(Change::Job { state: state.clone(), reason: reason.clone() })
             }
+            Event::Refused { worker, others, reason } => {
+                Some(Change::Refused { worker: worker.as_str().into(), others: *others, reason: reason.clone() })
+            }
         }
     }
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 use remuda_protocol::lifecycle::JobState;
 use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{GroupKind, JobSpec};
-use remuda_store::{GroupSnapshot, JobHead, JobSnapshot, Pool, Store, StoreError, WorkerSnapshot};
+use remuda_store::{GroupSnapshot, JobHead, JobSnapshot, Pool, Refusal, Store, StoreError, WorkerSnapshot};
 use serde::Deserialize;
+
+use crate::follow::fit;
 
 /// A worker as it last described itself.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +128,15 @@ impl Overview {
             .iter()
             .flat_map(|worker| worker.running.iter().map(move |task| (worker, task)))
             .filter(|(_, task)| task.job == self.head.id)
+    }
+
+    /// Workers of the farm that cannot run this job, and why.
+    pub fn refusals(&self) -> impl Iterator<Item = (&Worker, &Refusal)> {
+        let said = |worker: &Worker| {
+            let its = |r: &&Refusal| fit::refused(&worker.books, std::slice::from_ref(*r));
+            self.state.refusals.iter().find(its)
+        };
+        self.workers.iter().filter_map(move |worker| Some((worker, said(worker)?)))
     }
 
     /// Since its start, or from start to end.

@@ -4,7 +4,7 @@ use remuda_protocol::spec::JobSpec;
 use remuda_store::{JobSnapshot, Pool};
 
 use super::Worker;
-use crate::follow::fit::missing;
+use crate::follow::fit::{able, missing, reasons};
 
 /// Why the tasks of a group wait, in a sentence without a subject; `None` if none wait.
 #[must_use]
@@ -20,9 +20,13 @@ pub fn why(spec: &JobSpec, state: &JobSnapshot, group: u32, workers: &[Worker], 
     if books.iter().all(|w| w.drain) {
         return Some("no worker is there that takes work".into());
     }
+    let able = able(&books, &state.refusals);
     for lane in &own.lanes {
         if let Some(labels) = missing(&lane.labels, &books) {
             return Some(format!("no worker has the label {}", quoted(&labels)));
+        }
+        if missing(&lane.labels, &able).is_some() {
+            return Some(format!("no worker that fits can run it: {}", reasons(&books, &state.refusals)));
         }
         for (pool, &wanted) in &lane.locks {
             if let Some(pool) = pools.iter().find(|p| p.name == *pool).filter(|p| p.free < wanted) {
@@ -77,7 +81,7 @@ mod tests {
     use super::*;
     use crate::job::tests::plan_of;
     use crate::overview::RunningTask;
-    use remuda_store::{GroupSnapshot, WorkerSnapshot};
+    use remuda_store::{GroupSnapshot, Refusal, WorkerSnapshot};
 
     const FILE: &str = "[pools.boards]\nitems = [\"b1\"]\n[groups.db]\nup = \"./up\"\n\
         [groups.hw]\nadapter = \"command\"\ncommand = \"run {item}\"\nitems = [\"a\"]\nneeds = [\"db\"]\nlocks = { boards = 1 }\nlabels = [\"lab\"]\n";
@@ -110,6 +114,12 @@ mod tests {
         );
         assert_eq!(why(&ready, &[busy], 1).unwrap(), "all 1 slots are busy, 1 of them with other jobs");
         assert_eq!(why(&ready, &[worker("lab", vec![])], 1).unwrap(), "a slot takes it next");
+        let refusals = vec![Refusal { reason: "lab1 has no tree".into(), ..Refusal::default() }];
+        let refused = JobSnapshot { refusals, ..ready };
+        assert_eq!(
+            why(&refused, &[worker("lab", vec![])], 1).unwrap(),
+            "no worker that fits can run it: lab1 has no tree"
+        );
         assert_eq!(why(&state("succeeded", "sealed", 0), &[], 1), None);
     }
 }

@@ -298,6 +298,8 @@ impl Daemon {
             Err(error) if error.is_outage() => return Ok(()), // the next beat asks again
             answer => answer?,
         };
+        // it comes anew: what could not be run here is looked at again
+        self.forget_refused();
         for fence in answer.forget {
             self.stop_claim(fence, Abort::Lost);
         }

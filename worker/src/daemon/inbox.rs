@@ -4,10 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use remuda_protocol::spec::JobSpec;
-use remuda_store::{Bell, NextCall, NextReply, Store, StoreError};
+use remuda_store::{Bell, NextCall, NextReply, Refused, Store, StoreError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::aside::Question;
 use crate::heartbeat::Pulse;
 use crate::loader::messages::FromRunner;
 use crate::warden::KeeperEvent;
@@ -34,6 +35,8 @@ pub(super) enum Message {
     Added(u64, Result<u32, String>),
     /// A job's spec was read.
     Spec(String, Result<JobSpec, StoreError>),
+    /// Whether others can run what cannot be run here.
+    Refused(Question, Result<Refused, StoreError>),
     /// A beat was answered.
     Pulse(Pulse),
     /// A word on the control channel.

@@ -56,6 +56,11 @@ impl Daemon {
         }
     }
 
+    /// Lets jobs that could not be run here be looked at again.
+    pub(super) fn forget_refused(&mut self) {
+        self.jobs.retain(|_, job| !matches!(job, Job::Refused(_)));
+    }
+
     pub(super) fn on_spec(&mut self, id: &str, spec: Result<JobSpec, StoreError>) {
         let host = &self.settings.host;
         let job = match spec {

@@ -3,9 +3,11 @@
 //!
 //! `slots` holds what each slot has in its hands, `claims` talks to the store, `commands` and `suites` are the two
 //! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that,
-//! `departures` lets who ends finish speaking, `halt` hurries failures that may end a job, `medians` learns limits,
-//! `outputs` keeps whole what commands print, `shutdown` ends it all, `status` tells what runs.
+//! `aside` leaves to others what cannot be run here, `departures` lets who ends finish speaking, `halt` hurries failures
+//! that may end a job, `medians` learns limits, `outputs` keeps whole what commands print, `shutdown` ends it all,
+//! `status` tells what runs.
 
+mod aside;
 mod claims;
 mod closing;
 mod collect;
@@ -74,6 +76,7 @@ struct Daemon {
     inbox: mpsc::UnboundedSender<Message>,
     slots: Vec<Slot>,
     jobs: HashMap<String, Job>,
+    asking: aside::Asking,
     loaders: HashMap<u64, Loader>,
     /// Numbers for units, loaders and runners.
     serial: u64,
@@ -160,6 +163,7 @@ impl Daemon {
             inbox,
             slots,
             jobs,
+            asking: aside::Asking::default(),
             loaders,
             serial: 0,
             outbox,
@@ -236,6 +240,7 @@ impl Daemon {
             Message::Runner(slot, generation, message) => self.on_runner(slot, generation, message),
             Message::Added(id, result) => self.on_added(id, result),
             Message::Spec(job, spec) => self.on_spec(&job, spec),
+            Message::Refused(question, answer) => self.on_refused(&question, answer),
             Message::Pulse(pulse) => self.on_pulse(pulse).await?,
             Message::Word(word) => self.on_word(&word),
             Message::Bell => self.outbox.ring(),
@@ -254,7 +259,7 @@ impl Daemon {
         let Some((job, group)) = self.slots[slot as usize].work() else { return };
         match self.job(&job) {
             jobs::Found::Waiting => {}
-            jobs::Found::Refused(why) => self.refuse(slot, &why),
+            jobs::Found::Refused(why) => self.cannot_run(slot, &why),
             jobs::Found::Ready(spec) => {
                 use remuda_protocol::spec::{Adapter, GroupKind};
                 let group_spec = &spec.groups[group as usize];

@@ -37,6 +37,8 @@ pub(super) struct Assignment {
     pub(super) started: Option<Instant>,
     /// When a collect or a wait on something else began, so that it is not begun twice.
     pub(super) abort: Option<Abort>,
+    /// It cannot be run here, and the store is being asked who else can.
+    pub(super) misfit: bool,
 }
 
 /// A slot.
@@ -94,6 +96,7 @@ impl Slot {
                 sent: None,
                 started: None,
                 abort: None,
+                misfit: false,
             });
         }
     }

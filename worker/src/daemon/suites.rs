@@ -51,12 +51,12 @@ impl Daemon {
 
     /// Makes sure that a slot has a runner of the right suite, and gives it what it has not got yet.
     pub(super) async fn advance_suite(&mut self, slot: u32, spec: &JobSpec, group: u32) {
-        if self.slots[slot as usize].queue.iter().all(|a| a.sent.is_some()) {
+        if self.slots[slot as usize].queue.iter().all(|a| a.sent.is_some() || a.misfit) {
             return;
         }
         let loader = self.loader_for(slot, &spec.id, group);
         let it = &self.slots[slot as usize];
-        let locks = it.queue.iter().find(|a| a.sent.is_none()).map(|a| &a.locks);
+        let locks = it.queue.iter().find(|a| a.sent.is_none() && !a.misfit).map(|a| &a.locks);
         let busy = it.queue.iter().any(|a| a.sent.is_some());
         if let Some(runner) = &it.runner
             && (loader.is_none_or(|l| l != runner.loader) || locks.is_some_and(|l| *l != runner.locks))
@@ -129,8 +129,8 @@ impl Daemon {
     fn feed(&mut self, slot: u32, loader: u64) {
         let Some(from) = self.loaders.get(&loader) else { return };
         let keeper = from.keeper_index;
-        let (mut positions, mut of, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-        for assignment in self.slots[slot as usize].queue.iter_mut().filter(|a| a.sent.is_none()) {
+        let (mut positions, mut of, mut missing) = (Vec::new(), Vec::new(), None);
+        for assignment in self.slots[slot as usize].queue.iter_mut().filter(|a| a.sent.is_none() && !a.misfit) {
             match from.positions.get(&assignment.id) {
                 Some(&position) => {
                     assignment.sent = Some(u64::from(position));
@@ -138,19 +138,17 @@ impl Daemon {
                     of.push((assignment.task, assignment.attempt));
                     self.heart.hold(assignment.fence, Held { keeper, started_ms: 0 });
                 }
-                None => unknown.push(assignment.task),
+                None => {
+                    assignment.misfit = true;
+                    missing.get_or_insert_with(|| assignment.clone());
+                }
             }
         }
         if let Some(runner) = &self.slots[slot as usize].runner {
             runner.sender.send(&ToRunner::Run { tests: &positions, of: &of }, Vec::new());
         }
-        for task in unknown {
-            let queue = &mut self.slots[slot as usize].queue;
-            let Some(missing) = queue.iter().position(|a| a.task == task).and_then(|at| queue.remove(at)) else {
-                continue;
-            };
-            let message = format!("the suite as loaded on {} has no such test", self.settings.host);
-            self.report(&missing, Some(Outcome::Errored), 0, 0, &Detail { message, ..Detail::default() });
+        if let Some(missing) = missing {
+            self.lacks_test(&missing);
         }
     }
 
