@@ -71,6 +71,8 @@ async fn a_suite_is_collected_by_those_who_have_its_tree() {
     let_the_other_have_it(&fleet, "j1").await;
     let end = fleet.end_of("j1", 60).await;
     assert_eq!((end.state.as_str(), end.groups[0].ended[0]), ("passed", 8), "{}", fleet.log());
+    let told = remuda(&fleet, &["attach", "j1"]);
+    assert!(told.contains("1 other worker goes on") && !told.contains("did not say"), "{told}");
 }
 
 #[tokio::test]

@@ -152,6 +152,10 @@ impl Run {
             }
             Change::Tried(end) => Fact::Tried(self.names.attempt(&end, detail, false)),
             Change::Back { task, lost, fence, slot } => {
+                if let (Some(target), Some(slot)) = (self.spec.groups[task.0 as usize].collects, &slot) {
+                    // who has not collected it has nothing to say of it at the end
+                    self.loaded.remove(&(slot.worker.clone(), target));
+                }
                 let place = slot.map(|slot| self.names.place(&slot, 0));
                 Fact::Back { group: self.names.group(task.0), id: self.names.id(task), lost, fence, place }
             }
