@@ -1,5 +1,5 @@
 //! Stepping aside: what this host cannot run is given back while other workers can, and is an error only when there are
-//! none (docs/adr/0011). `jobs` and `suites` find out what cannot be run; the store knows who else is there, and hands
+//! none (docs/adr/0012). `jobs` and `suites` find out what cannot be run; the store knows who else is there, and hands
 //! this worker nothing more of such a job. Nothing is started or killed here.
 
 use std::collections::HashSet;

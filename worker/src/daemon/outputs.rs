@@ -181,7 +181,20 @@ mod tests {
     fn attempt() -> Assignment {
         let (job, id) = (String::new(), String::new());
         let (fence, group, task, attempt, place, locks) = (7, 0, 3, 1, 0, Vec::new());
-        Assignment { fence, job, group, task, id, attempt, place, locks, sent: None, started: None, abort: None }
+        Assignment {
+            fence,
+            job,
+            group,
+            task,
+            id,
+            attempt,
+            place,
+            locks,
+            sent: None,
+            started: None,
+            abort: None,
+            misfit: false,
+        }
     }
 
     fn exited(out: &[u8], err: &[u8], whole: Whole, dropped_bytes: u64) -> Exited {
