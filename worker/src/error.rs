@@ -12,6 +12,9 @@ pub enum WorkerError {
     /// Processes could not be supervised.
     #[error("failed to start the warden: {0}")]
     Warden(std::io::Error),
+    /// Nobody supervises processes any more.
+    #[error("the warden was killed: what ran has ended, and whoever reaps counts it as lost")]
+    Unguarded,
     /// The machine refused something.
     #[error("failed to {what}: {error}")]
     Machine {

@@ -117,11 +117,18 @@ pub async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     if let Some(lock) = &mut lock {
         lock.supervised_by(&settings.worker, warden.pid());
     }
+    let end = warden.end();
     let (inbox, messages) = mpsc::unbounded_channel();
     let mut daemon = Daemon::new(settings, store, warden, inbox)?;
     daemon.register(lock.as_ref().and_then(|l| l.predecessor.clone())).await?;
     daemon.listen().await?;
-    let ended = daemon.herd(Inbox::new(messages)).await;
+    let mut inbox = Inbox::new(messages);
+    let ended = tokio::select! {
+        biased;
+        // before a word of its keepers: what they were told to run is not to blame for their end
+        () = end => return Err(daemon.bury(&mut inbox).await),
+        ended = daemon.herd(&mut inbox) => ended,
+    };
     daemon.leave(lock).await;
     ended
 }
@@ -210,7 +217,7 @@ impl Daemon {
     }
 
     /// The loop.
-    async fn herd(&mut self, mut inbox: Inbox) -> Result<(), WorkerError> {
+    async fn herd(&mut self, inbox: &mut Inbox) -> Result<(), WorkerError> {
         self.outbox.ring();
         loop {
             self.tick(Instant::now());

@@ -1,16 +1,21 @@
-//! The end of the daemon in three steps: stop taking, let finish what runs, force.
+//! The end of the daemon in three steps: stop taking, let finish what runs, force. And its end without its warden.
 
 use std::time::{Duration, Instant};
 
 use remuda_protocol::outcome::Detail;
 use remuda_store::{Registration, Service};
 
-use super::inbox::Signal;
+use super::inbox::{Inbox, Message, Signal};
 use super::slots::Abort;
 use super::{Daemon, StateLock};
+use crate::error::WorkerError;
+use crate::warden::KeeperEvent;
 
 /// A second signal leaves this long for what is killed to be reaped and reported.
 const FORCE: Duration = Duration::from_secs(5);
+
+/// How long keepers may take to end after their warden's death.
+const BURIAL: Duration = Duration::from_secs(5);
 
 /// A drain that goes on.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +142,24 @@ impl Daemon {
             && self.outbox.is_empty()
             && self.loaders.is_empty()
             && self.reporting == 0
+    }
+
+    /// After the death of the warden, with which the keepers end: waits until they have, and reports nothing. What is on
+    /// the books stays there, as if this process had been killed, too.
+    pub(super) async fn bury(self, inbox: &mut Inbox) -> WorkerError {
+        self.heart.stop();
+        let mut left = self.slots.iter().filter(|slot| slot.keeper.is_some()).count() + self.loaders.len();
+        let until = Instant::now() + BURIAL;
+        while left > 0 && Instant::now() < until {
+            for message in inbox.some(until.saturating_duration_since(Instant::now())).await {
+                let gone = matches!(
+                    message,
+                    Message::Keeper(_, KeeperEvent::Gone { .. }) | Message::Loader(_, KeeperEvent::Gone { .. })
+                );
+                left -= usize::from(gone && left > 0);
+            }
+        }
+        WorkerError::Unguarded
     }
 
     /// Takes leave: off the books, everything dead.

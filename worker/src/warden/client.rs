@@ -188,9 +188,16 @@ impl Warden {
     /// Waits until the warden's process has ended, for whatever reason. Its keepers end by themselves;
     /// each reports [`super::KeeperEvent::Gone`] when everything beneath it is dead.
     pub async fn ended(&self) {
+        self.end().await;
+    }
+
+    /// The same for somebody who does not hold the warden.
+    pub fn end(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut ended = self.ended.clone();
-        // An error means that the watching thread is gone, which ends with the process it watches.
-        let _ = ended.wait_for(|ended| *ended).await;
+        async move {
+            // An error means that the watching thread is gone, which ends with the process it watches.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
     }
 
     /// Kills everything beneath all keepers, then ends the services, and waits until all of it is gone.
