@@ -37,7 +37,8 @@ const OUTPUTS: &str = "outputs";
 const TAIL: usize = 10;
 /// How long the last words of a child that has ended may be under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Workers that may take the place of one that died: a test that kills its worker has ended `lost` by then.
+/// Workers that may take the place of one that died before another task has ended: a test that kills its worker has
+/// ended `lost` by then.
 const MOST_WORKERS: u32 = 5;
 
 /// The children. They hang on a warden of their own, which ends them when this program ends in any way.
@@ -48,6 +49,8 @@ pub struct Embedded {
     worker: Words,
     work: Option<Work>,
     replaced: u32,
+    /// Tasks that had ended when a worker was replaced.
+    done: u32,
     log: LogFile,
 }
 
@@ -124,8 +127,16 @@ impl Embedded {
         std::fs::create_dir(&outputs).map_err(|e| Error::io(format!("make the folder {}", outputs.display()), e))?;
         let children = Children::start().await.map_err(|e| Error::io("start the warden of the embedded farm", e))?;
         let (server_says, output) = listened(&log, "embedded/redis")?;
-        let mut embedded =
-            Self { folder, children, server: server_says, worker: Words::default(), work: None, replaced: 0, log };
+        let mut embedded = Self {
+            folder,
+            children,
+            server: server_says,
+            worker: Words::default(),
+            work: None,
+            replaced: 0,
+            done: 0,
+            log,
+        };
         let words = server_words(server, embedded.folder.path());
         embedded
             .children
@@ -210,11 +221,11 @@ impl Embedded {
     }
 
     /// Goes on without a child that died, if that can be; says how. A worker is replaced: its successor gives back at
-    /// once what it held.
+    /// once what it held. `done`: tasks that have ended; where some do, a run comes to its end whatever kills workers.
     ///
     /// # Errors
     /// It cannot be: without a server there is nothing, and a worker that dies again and again will not do.
-    pub async fn outlive(&mut self, death: Death) -> Result<String, Error> {
+    pub async fn outlive(&mut self, death: Death, done: u32) -> Result<String, Error> {
         let (what, how, words) = match death {
             Death::Server(how) => ("redis-server", how, &mut self.server),
             Death::Worker(how) => ("worker", how, &mut self.worker),
@@ -225,6 +236,9 @@ impl Embedded {
         // whom somebody else kills has no last words that explain it
         let log = if matches!(how, Ended::Signal(_)) { String::new() } else { words.last().await };
         let how = how.to_string();
+        if done > self.done {
+            (self.replaced, self.done) = (0, done);
+        }
         if what == "redis-server" || self.replaced >= MOST_WORKERS {
             let how = if what == "worker" { format!("{how}, as did {MOST_WORKERS} others in its place,") } else { how };
             return Err(Error::Died { what, how, log });

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use remuda_protocol::spec::GroupKind;
 use remuda_store::Subscription;
 use tokio::task::JoinHandle;
 
@@ -43,7 +44,8 @@ impl Run {
     /// A child of this run ended under it.
     pub(super) async fn outlive(&mut self, death: Death, children: &mut Option<Embedded>) -> Result<(), Error> {
         let Some(children) = children else { return Ok(()) };
-        let text = children.outlive(death).await?;
+        let done = self.view.total(GroupKind::Tests).done();
+        let text = children.outlive(death, done).await?;
         self.tell(&Fact::Note(text))?;
         self.settle()
     }
@@ -61,7 +63,7 @@ impl Run {
                 },
                 death = died(children) => if let Some(children) = children {
                     // whoever comes in its place says that what it had to tell will not come
-                    tracing::warn!("{}", children.outlive(death).await?);
+                    tracing::warn!("{}", children.outlive(death, 0).await?);
                 },
             }
         }
