@@ -225,11 +225,10 @@ impl<W: Write + Send> Console<W> {
     }
 
     fn group(&mut self, group: &str, kind: GroupKind, state: &str, reason: &str, tasks: u32) -> io::Result<()> {
-        let noun = if kind == GroupKind::Tests && self.is_collected(group) { "test" } else { "task" };
         match (kind, state) {
             (GroupKind::Tests, "sealed") if self.is_collected(group) => {
                 let named = if self.many_groups { format!("{group}: ") } else { String::new() };
-                self.line("Collected", Colour::Green, &format!("{named}{}", count(tasks.into(), noun)))
+                self.line("Collected", Colour::Green, &format!("{named}{}", count(tasks.into(), "test")))
             }
             (GroupKind::Tests | GroupKind::Provision, "skipped" | "cancelled") if self.many_groups => {
                 self.line(&state.to_uppercase(), Colour::Yellow, &format!("{group}: {}", self.plain_reason(reason)))
@@ -256,11 +255,8 @@ impl<W: Write + Send> Console<W> {
 
     fn host(&mut self, report: &HostReport) -> io::Result<()> {
         if !report.no_fork.is_empty() {
-            self.line(
-                "Note",
-                Colour::Yellow,
-                &format!("{}: a process for each slot instead of a fork: {}", report.host, report.no_fork),
-            )?;
+            let text = format!("{}: a process for each slot instead of a fork: {}", report.host, report.no_fork);
+            self.line("Note", Colour::Yellow, &text)?;
         }
         for (fixture, text) in &report.late {
             self.line(
