@@ -379,3 +379,12 @@ fn after_the_first_failure_nothing_that_only_waited_in_a_slot_is_run() {
         assert!(begun.lines().count() <= 3, "{begun}");
     }
 }
+
+#[test]
+fn a_test_that_ends_the_run_is_told_with_its_words() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", "import pytest\ndef test_a(): pytest.exit('enough of this', 12)\ndef test_b(): pass\n");
+    run(&ranch, &[], &["-q"])
+        .exits(1)
+        .says(&["\npytest.exit: enough of this (returncode 12): a serial run would have ended here\n", "1 passed"]);
+}

@@ -94,6 +94,12 @@ impl Daemon {
             ..HostReport::default()
         });
         report.summary.push_str(&loader.summary);
+        for stop in &loader.stops {
+            if !report.summary.is_empty() && !report.summary.ends_with('\n') {
+                report.summary.push('\n');
+            }
+            report.summary.push_str(stop);
+        }
         report.late.extend(loader.late);
         if let Err(why) = loader.fork {
             report.no_fork = why;

@@ -97,6 +97,7 @@ impl Daemon {
             controller: None,
             options: crate::loader::messages::Options::default(),
             late: Vec::new(),
+            stops: Vec::new(),
             summary: String::new(),
             pending: std::collections::VecDeque::new(),
             retired: Vec::new(),

@@ -1,10 +1,14 @@
 //! What a failure means for a job that stops after a number of them: it is told at once, and if one is enough, what
-//! waits in a slot of it is given back before it can start. Whether the job ends is the store's to say.
+//! waits in a slot of it is given back before it can start. Whether the job ends is the store's to say. And what a test
+//! means that wants to end the run: people are told.
 
 use remuda_protocol::outcome::Outcome;
 
 use super::Daemon;
 use super::slots::Assignment;
+
+/// Different ones that are told.
+const MOST_STOPS: usize = 20;
 
 impl Daemon {
     /// A task has ended so; its result is in the outbox.
@@ -23,6 +27,21 @@ impl Daemon {
                 if self.slots[slot as usize].work().is_some_and(|(job, _)| job == done.job) {
                     self.drop_unstarted(slot);
                 }
+            }
+        }
+    }
+
+    /// A test ended "the run": serially nothing would have come after it; here the others go on, and people are told.
+    pub(super) fn note_stop(&mut self, slot: u32, reason: &str, exit: Option<i32>) {
+        let loader = self.slots[slot as usize].runner.as_ref().map(|r| r.loader);
+        if let Some(loader) = loader.and_then(|id| self.loaders.get_mut(&id)) {
+            let reason =
+                reason.strip_prefix("Exit: ").map_or_else(|| reason.to_owned(), |r| format!("pytest.exit: {r}"));
+            let code = exit.map(|code| format!(" (returncode {code})")).unwrap_or_default();
+            let text = format!("{reason}{code}: a serial run would have ended here\n");
+            // a fixture of the session says it again for each test
+            if loader.stops.len() < MOST_STOPS && !loader.stops.contains(&text) {
+                loader.stops.push(text);
             }
         }
     }

@@ -166,6 +166,7 @@ impl Daemon {
             return;
         }
         match message {
+            Some(FromRunner::Stop { reason, exit }) => self.note_stop(slot, &reason, exit),
             Some(FromRunner::Started { test }) => self.note_test_start(slot, u64::from(test)),
             Some(FromRunner::Result(result)) => self.on_result(slot, &result),
             Some(FromRunner::Results { items }) => items.iter().for_each(|r| self.on_result(slot, r)),

@@ -155,6 +155,15 @@ pub enum FromRunner {
         #[serde(default)]
         detail: Value,
     },
+    /// A test wanted the whole run to end.
+    Stop {
+        /// Why.
+        #[serde(default)]
+        reason: String,
+        /// With which exit code.
+        #[serde(default)]
+        exit: Option<i32>,
+    },
     /// After the last teardown.
     Done {},
     /// A word of a newer runner, or one that asks nothing of us.
@@ -201,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_word_that_is_not_known_does_not_end_the_conversation() {
-        let message: FromRunner = serde_json::from_str(r#"{"type":"stop","reason":"enough"}"#).unwrap();
+        let message: FromRunner = serde_json::from_str(r#"{"type":"sing","reason":"enough"}"#).unwrap();
         assert!(matches!(message, FromRunner::Unknown));
     }
 }

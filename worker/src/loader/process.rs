@@ -65,6 +65,8 @@ pub struct Loader {
     pub options: Options,
     /// Late failures of wide fixtures.
     pub late: Vec<(String, String)>,
+    /// Words of tests that wanted the whole run to end.
+    pub stops: Vec<String>,
     /// What it printed at its end.
     pub summary: String,
     /// Runners asked for, whose monitors are not known yet: slot and generation, in order.
