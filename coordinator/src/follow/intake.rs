@@ -144,6 +144,7 @@ impl Run {
                 if attempt.kind == GroupKind::Collect && attempt.outcome.is_failure() {
                     self.evidence.collections.push(attempt.detail.exit);
                 }
+                self.evidence.answered |= attempt.is_answer();
                 // the next run knows no test by the number it had in this one
                 if attempt.kind == GroupKind::Tests && named {
                     self.lessons.learn(&attempt, end.first_in_slot);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use remuda_protocol::outcome::{Detail, Outcome};
-use remuda_protocol::spec::JobSpec;
+use remuda_protocol::spec::{GroupKind, JobSpec};
 use remuda_store::{BUCKET, Store, StoreError};
 
 use super::view::{Change, End, SlotKey, TaskKey};
@@ -126,12 +126,18 @@ impl Names {
     pub fn wanted(&self, change: &Change) -> Option<(u32, u32, u64)> {
         match change {
             Change::Ended(end) | Change::Tried(end)
-                if end.detail == Some(true) && (self.all_details || end.outcome != Outcome::Passed) =>
+                if end.detail == Some(true)
+                    && (self.all_details || end.outcome != Outcome::Passed || self.is_collection(end.task.0)) =>
             {
                 Some((end.task.0, end.task.1, end.fence))
             }
             _ => None,
         }
+    }
+
+    /// A collection that passed may have something to say: what was asked of the framework instead of tests.
+    fn is_collection(&self, group: u32) -> bool {
+        self.spec.groups[group as usize].kind == GroupKind::Collect
     }
 
     /// The details that are wanted of these changes, in their order.

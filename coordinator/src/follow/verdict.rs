@@ -18,6 +18,8 @@ pub struct Evidence {
     pub signal: Option<Exit>,
     /// How collections failed: the framework's own exit codes, where it had one.
     pub collections: Vec<Option<i32>>,
+    /// A framework told what it was asked for, and nothing was to run.
+    pub answered: bool,
     /// Fixtures whose teardown failed late.
     pub late: u32,
     /// Flaky is failed.
@@ -70,6 +72,7 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
         return (Exit::TestsFailed, "flaky tests count as failed (--fail-on-flaky)".into());
     }
     match view.state.as_str() {
+        "passed" if tests.added == 0 && evidence.answered => (Exit::Passed, String::new()),
         "passed" if tests.added + view.total(GroupKind::Provision).added == 0 => {
             (Exit::NothingSelected, "there was nothing to run".into())
         }
@@ -122,6 +125,13 @@ mod tests {
             let evidence = Evidence { collections: vec![code], ..Evidence::default() };
             assert_eq!(exit(TESTS, "J failed", &evidence), expected, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_framework_that_was_only_asked_something_has_not_failed_to_find_tests() {
+        let answered = Evidence { answered: true, ..Evidence::default() };
+        assert_eq!(exit(TESTS, "J passed", &answered), 0);
+        assert_eq!(exit(TESTS, "J passed", &Evidence::default()), 5);
     }
 
     #[test]

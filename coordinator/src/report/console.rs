@@ -145,7 +145,11 @@ impl<W: Write + Send> Console<W> {
 
     fn ended(&mut self, attempt: &Attempt) -> io::Result<()> {
         if attempt.kind == GroupKind::Collect {
-            return if attempt.outcome.is_failure() { self.collection_failed(attempt) } else { Ok(()) };
+            return match attempt.outcome.is_failure() {
+                true => self.collection_failed(attempt),
+                false if attempt.is_answer() => self.say(&format!("{}\n", attempt.detail.text.trim_end())),
+                false => Ok(()),
+            };
         }
         let echoed = self.echoed(attempt)?;
         if attempt.fence == 0 {

@@ -99,6 +99,12 @@ impl Attempt {
         self.outcome == Outcome::Passed && !self.earlier.is_empty()
     }
 
+    /// What a framework told instead of tests, as it was asked to (`--collect-only`).
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.kind == GroupKind::Collect && self.outcome == Outcome::Passed && self.detail.exit == Some(0)
+    }
+
     /// One line that says why.
     #[must_use]
     pub fn why(&self) -> String {

@@ -101,6 +101,18 @@ fn questions_about_pytest_are_answered_by_pytest() {
 }
 
 #[test]
+fn a_listing_is_shown_and_nothing_runs() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", "def test_one(): open('ran', 'w')\ndef test_two(): assert 0\n");
+    for flags in [&["--co", "-q"][..], &["--collect-only", "-q"]] {
+        run(&ranch, &[], flags).exits(0).says(&["test_a.py::test_one\n", "2 tests collected"]);
+    }
+    ranch.write("pytest.ini", "[pytest]\naddopts = --co -q -k nothing_of_that_name\n");
+    run(&ranch, &[], &[]).exits(5);
+    assert!(!ranch.work().join("ran").exists(), "a test ran");
+}
+
+#[test]
 fn an_id_that_is_too_long_is_refused_by_its_beginning() {
     let ranch = Ranch::new();
     ranch.write(

@@ -14,11 +14,13 @@ use crate::adapter::{pytest, rspec};
 use crate::environment;
 use crate::frameworks;
 use crate::heartbeat::Held;
-use crate::loader::messages::{FromRunner, Test};
+use crate::loader::messages::{FromRunner, Test, ToRunner};
 use crate::loader::plan::{Order, Target, add_all, only, too_long, unique_ids};
 use crate::loader::process::{self, Loader, Phase};
 use crate::warden::boottime_now_ms;
 
+/// The framework told what it was asked for (`--collect-only`), and nothing shall run.
+const ANSWERED: i32 = 0;
 /// pytest's exit code for "no tests collected".
 const NOTHING: i32 = 5;
 /// pytest's exit code for wrong usage; ours for ids that cannot be used.
@@ -96,6 +98,7 @@ impl Daemon {
             fork: Ok(()),
             controller: None,
             options: crate::loader::messages::Options::default(),
+            answer: None,
             late: Vec::new(),
             stops: Vec::new(),
             summary: String::new(),
@@ -285,7 +288,13 @@ impl Daemon {
         let Some(loader) = self.loaders.get_mut(&id) else { return };
         loader.phase = Phase::Ready;
         match result {
-            Ok(_) => self.end_collect(id, Outcome::Passed, &Detail::default()),
+            Ok(_) => {
+                let answer = loader.answer.take();
+                if answer.is_some() {
+                    loader.control.send(&ToRunner::Finish, Vec::new());
+                }
+                self.end_collect(id, Outcome::Passed, &answer.unwrap_or_default());
+            }
             Err(message) => {
                 self.end_collect(id, Outcome::Errored, &Detail { message, ..Detail::default() });
                 self.kill_loader(id);
@@ -296,8 +305,9 @@ impl Daemon {
 
     fn on_collect_failure(&mut self, id: u64, error: &serde_json::Value, exit: i32, output: String) {
         let Some(loader) = self.loaders.get_mut(&id) else { return };
-        if exit == NOTHING && loader.collecting.is_some() {
+        if matches!(exit, ANSWERED | NOTHING) && loader.collecting.is_some() {
             loader.tests.clear();
+            loader.answer = Some(Detail { text: output, exit: Some(exit), ..Detail::default() });
             return self.on_manifest(id);
         }
         let message =

@@ -97,8 +97,8 @@ pub enum FromRunner {
     ManifestFailure {
         /// `{message}`.
         error: Value,
-        /// The framework's exit code.
-        #[serde(default)]
+        /// The framework's exit code; 0 if nothing failed and it only told what it was asked for.
+        #[serde(default = "internal_error")]
         exit: i32,
         /// The framework's own words.
         #[serde(default)]
@@ -169,6 +169,11 @@ pub enum FromRunner {
     /// A word of a newer runner, or one that asks nothing of us.
     #[serde(other)]
     Unknown,
+}
+
+/// Who says nothing about how a collection failed has not said that it did not.
+fn internal_error() -> i32 {
+    3
 }
 
 /// To a loader or a runner.

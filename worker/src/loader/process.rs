@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use remuda_protocol::outcome::Detail;
 use serde_json::{Map, Value};
 
 use super::frames::{FrameReceiver, FrameSender, open};
@@ -63,6 +64,8 @@ pub struct Loader {
     pub controller: Option<String>,
     /// What the suite asks for.
     pub options: Options,
+    /// What it told instead of tests, until its collect task ends.
+    pub answer: Option<Detail>,
     /// Late failures of wide fixtures.
     pub late: Vec<(String, String)>,
     /// Words of tests that wanted the whole run to end.

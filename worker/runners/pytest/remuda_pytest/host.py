@@ -53,7 +53,6 @@ class Host:
         self.served = False
         self.ending = False
         self.summary = None
-        self.memory = None
         self.upstream = None
         self.controller = None
         self.reader = wire.Reader(control)
@@ -76,9 +75,6 @@ class Host:
         self._send_manifest()
         self.served = True
         self.selector.register(self.control, selectors.EVENT_READ, self._on_control)
-        if self.config.option.collectonly:
-            self._wait()
-            return
         self.replayer.mute()
         worker.prepare(self.config)
         if self.why is None:
@@ -369,9 +365,7 @@ class Host:
 
     def tell_end(self, code):
         text = ""
-        if self.config.option.collectonly:
-            text = self.memory.text()
-        elif self.upstream is not None:
+        if self.upstream is not None:
             # The controller's session is the one that tells the end.
             self.upstream.sender(self.config).finished(self.config.workeroutput)
             code = 0

@@ -135,7 +135,6 @@ def run_session(pytest, this_host):
 
     memory = Memory()
     sys.stdout, sys.stderr = Tee(sys.stdout, memory), Tee(sys.stderr, memory)
-    this_host.memory = memory
     arguments = list(this_host.load.get("args", ()))
     if this_host.load.get("rootdir"):
         arguments.append("--rootdir=" + this_host.load["rootdir"])
@@ -149,6 +148,8 @@ def run_session(pytest, this_host):
         this_host.tell_end(code)
     else:
         wire.send(this_host.control, failure(_headline(code, memory.text()), code, memory.text()))
+        # Its end would otherwise reach the daemon while that is still busy with these words.
+        this_host.reader.receive(block=True)
     return code
 
 
@@ -162,6 +163,8 @@ def _headline(code, output):
     """One line for a collection that gave no manifest."""
     if code == 5:
         return "no tests collected"
+    if code == 0:
+        return "pytest answered by itself"
     lines = [line.strip() for line in output.splitlines()]
     for mark in (": error: ", "ERROR: ", "E   ", "ERROR "):
         for line in lines:

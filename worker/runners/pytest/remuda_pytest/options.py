@@ -105,7 +105,6 @@ def wanted(config, items, asked, replay):
         "capture": option.capture,
         "tb": getattr(option, "tbstyle", None),
         "color": getattr(option, "color", None),
-        "collect_only": option.collectonly or None,
         "replay": replay,
         "timeout": getattr(option, "remuda_timeout", None),
         "slots": _slots(config, asked),

@@ -74,6 +74,9 @@ class Plugin:
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             number = session.testsfailed
             raise session.Interrupted("%d error%s during collection" % (number, "s" if number > 1 else ""))
+        if _only_tells(session.config):
+            # pytest's own loop: there is nothing to run.
+            return None
         if session.items:
             self.host.serve(session, self)
         return True
@@ -97,3 +100,8 @@ class Plugin:
     def pytest_warning_recorded(self, warning_message, when, nodeid, location):
         if self.runner is not None and self.runner.relay is not None:
             self.runner.relay.warning(warning_message, when, nodeid, location)
+
+
+def _only_tells(config):
+    """Whether the user wants to see what would run, and nothing to run."""
+    return config.option.collectonly or getattr(config.option, "setupplan", False)

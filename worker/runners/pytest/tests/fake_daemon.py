@@ -214,8 +214,8 @@ def run_all(folder, args=(), slots=2, ahead=64, order=None, **settings):
     run = Run()
     run.loader = loader
     done = loader.collect()
-    if done["type"] != "manifest_done" or done["options"].get("collect_only"):
-        run.finished = loader.finish() if done["type"] == "manifest_done" else done
+    if done["type"] != "manifest_done":
+        run.finished = done
         return run
     order = list(range(done["count"])) if order is None else order(loader)
     _Hand(loader, run, order, ahead, slots if done["fork"] else 1).work()

@@ -140,10 +140,16 @@ def test_deselected_are_counted(suite, load):
 
 def test_collect_only_lists_as_pytest_does(suite):
     suite.write("test_x.py", "def test_a(): pass\n")
-    run = suite.run("--co", "-q")
-    assert run.loader.done["options"]["collect_only"] is True
-    assert "test_x.py::test_a" in run.finished["summary"] and run.finished["exit"] == 0
-    assert "1 test collected" in run.finished["summary"]
+    answer = suite.load("--co", "-q").collect()
+    assert answer["type"] == "manifest_failure" and answer["exit"] == 0
+    assert "test_x.py::test_a" in answer["output"] and "1 test collected" in answer["output"]
+
+
+def test_a_plan_of_the_fixtures_runs_nothing(suite):
+    suite.write("test_x.py", "def test_a(tmp_path): assert 0\n")
+    answer = suite.load("--setup-plan").collect()
+    assert answer["type"] == "manifest_failure" and answer["exit"] == 0
+    assert "SETUP    F tmp_path" in answer["output"]
 
 
 def test_collection_errors_are_pytests_own(suite):
