@@ -21,6 +21,8 @@ pub struct HostReport {
     pub summary: String,
     /// Fixtures whose teardown failed after their last test had been reported: name and scope, text.
     pub late: Vec<(String, String)>,
+    /// Why the framework's session is no success, whatever its tests say; empty if nothing is wrong.
+    pub failed: String,
     /// Why the suite was not forked, if it was not.
     pub no_fork: String,
 }

@@ -22,6 +22,8 @@ pub struct Evidence {
     pub answered: bool,
     /// Fixtures whose teardown failed late.
     pub late: u32,
+    /// A framework's session did not end well, whatever its tests say.
+    pub failed_ends: bool,
     /// Flaky is failed.
     pub fail_on_flaky: bool,
     /// Why it was given up, if it was.
@@ -64,6 +66,9 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
             ""
         };
         return (Exit::TestsFailed, because.into());
+    }
+    if evidence.failed_ends {
+        return (Exit::TestsFailed, "the framework's own session failed at its end".into());
     }
     if view.state == "incomplete" || tests.count(Outcome::Lost) > 0 {
         return (Exit::Incomplete, "some tests were lost with their workers".into());
@@ -132,6 +137,12 @@ mod tests {
         let answered = Evidence { answered: true, ..Evidence::default() };
         assert_eq!(exit(TESTS, "J passed", &answered), 0);
         assert_eq!(exit(TESTS, "J passed", &Evidence::default()), 5);
+    }
+
+    #[test]
+    fn a_session_that_fails_at_its_end_fails_the_run() {
+        let failed = Evidence { failed_ends: true, ..Evidence::default() };
+        assert_eq!(exit(TESTS, &format!("{ONE}= 0 0 P 1 5 0\nJ passed"), &failed), 1);
     }
 
     #[test]

@@ -274,11 +274,20 @@ impl<W: Write + Send> Console<W> {
                 format!("{} teardown of {fixture} on {}\n", style.status("ERROR", Colour::Red), report.host)
             });
         }
-        if report.summary.trim().is_empty() {
-            Ok(())
-        } else {
-            self.say(&format!("{}\n", report.summary.trim_end_matches('\n')))
+        if !report.summary.trim().is_empty() {
+            self.say(&format!("{}\n", report.summary.trim_end_matches('\n')))?;
         }
+        if report.failed.is_empty() { Ok(()) } else { self.failed_end(report) }
+    }
+
+    fn failed_end(&mut self, report: &HostReport) -> io::Result<()> {
+        self.line("ERROR", Colour::Red, &format!("the framework's session failed at its end on {}", report.host))?;
+        self.say(&indent(&report.failed))?;
+        let style = self.style;
+        self.finale.keep(StatusLevel::Fail, || {
+            format!("{} end of the session on {}\n", style.status("ERROR", Colour::Red), report.host)
+        });
+        Ok(())
     }
 
     fn finished(&mut self, summary: &Summary) -> io::Result<()> {

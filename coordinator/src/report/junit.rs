@@ -27,13 +27,22 @@ pub struct Junit {
     results: BTreeMap<TaskKey, Attempt>,
     tries: BTreeMap<TaskKey, Vec<Attempt>>,
     late: Vec<(String, String, String)>,
+    failed_ends: Vec<(String, String)>,
 }
 
 impl Junit {
     /// A report that will be written to `path`.
     #[must_use]
     pub fn new(path: PathBuf, name: String, start: DateTime<FixedOffset>) -> Self {
-        Self { path, name, start, results: BTreeMap::new(), tries: BTreeMap::new(), late: Vec::new() }
+        Self {
+            path,
+            name,
+            start,
+            results: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            late: Vec::new(),
+            failed_ends: Vec::new(),
+        }
     }
 
     fn render(&self, wall: Duration) -> Result<String, quick_junit::SerializeError> {
@@ -57,6 +66,17 @@ impl Junit {
                 status.set_message(format!("teardown of {fixture} failed on {host}")).set_description(text.as_str());
                 let mut case = TestCase::new(fixture.as_str(), status);
                 case.set_classname("teardown");
+                suite.add_test_case(case);
+            }
+            report.add_test_suite(suite);
+        }
+        if !self.failed_ends.is_empty() {
+            let mut suite = TestSuite::new("end of the session");
+            for (host, text) in &self.failed_ends {
+                let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+                status.set_message("the framework's session failed at its end").set_description(text.as_str());
+                let mut case = TestCase::new(host.as_str(), status);
+                case.set_classname("session");
                 suite.add_test_case(case);
             }
             report.add_test_suite(suite);
@@ -207,6 +227,9 @@ impl Reporter for Junit {
                 self.results.insert(attempt.task, attempt.clone());
             }
             Fact::Host(report) => {
+                if !report.failed.is_empty() {
+                    self.failed_ends.push((report.host.clone(), report.failed.clone()));
+                }
                 self.late.extend(
                     report.late.iter().map(|(fixture, text)| (report.host.clone(), fixture.clone(), text.clone())),
                 );

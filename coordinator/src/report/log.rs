@@ -108,7 +108,9 @@ impl Reporter for Log {
                     String::from_utf8_lossy(bytes).lines().map(|l| format!("{stream} | {l}\n")).collect();
                 (place_of(place.as_ref()), text)
             }
-            Fact::Host(report) => (format!("{}/-", report.host), format!("{}\n{}", report.no_fork, report.summary)),
+            Fact::Host(report) => {
+                (format!("{}/-", report.host), format!("{}\n{}\n{}", report.no_fork, report.summary, report.failed))
+            }
             Fact::Note(text) => ("-".into(), format!("note: {text}")),
             Fact::Finished(summary) => {
                 ("-".into(), format!("exit {}: {} {}", summary.exit, summary.sentence(), summary.because))

@@ -112,6 +112,25 @@ fn a_listing_is_shown_and_nothing_runs() {
     assert!(!ranch.work().join("ran").exists(), "a test ran");
 }
 
+const FAILING_ENDS: [(&str, &str); 4] = [
+    ("def pytest_sessionfinish(session): session.exitstatus = 7\n", "pytest ended with exit code 7"),
+    ("def pytest_sessionfinish(session): raise ValueError('sessionfinish broke')\n", "ValueError: sessionfinish broke"),
+    ("def pytest_unconfigure(config): raise ValueError('unconfigure broke')\n", "ValueError: unconfigure broke"),
+    ("import os\ndef pytest_sessionfinish(session): os._exit(0)\n", "ended before its reports were complete"),
+];
+
+#[test]
+fn a_session_that_fails_at_its_end_fails_the_run_and_says_why() {
+    for (conftest, words) in FAILING_ENDS {
+        let ranch = Ranch::new();
+        ranch.write("test_a.py", "def test_one(): pass\n");
+        ranch.write("conftest.py", conftest);
+        run(&ranch, &["--junit", "j.xml"], &[]).exits(1).says(&["1 passed", "failed at its end on", words]);
+        let junit = std::fs::read_to_string(ranch.work().join("j.xml")).unwrap();
+        assert!(junit.contains(r#"errors="1""#) && junit.contains("end of the session"), "{junit}");
+    }
+}
+
 #[test]
 fn an_id_that_is_too_long_is_refused_by_its_beginning() {
     let ranch = Ranch::new();

@@ -10,7 +10,7 @@ use super::Daemon;
 use super::inbox::Message;
 use crate::adapter::command;
 use crate::loader::messages::ToRunner;
-use crate::loader::process::{Killed, Loader, Phase, Retired, Runner};
+use crate::loader::process::{Killed, Loader, Phase, Retired, Runner, SessionEnd};
 use crate::warden::{KeeperEvent, Reason};
 
 /// A loader may die so often by itself before the tests that ran at that moment are blamed.
@@ -78,14 +78,15 @@ impl Daemon {
         }
     }
 
-    pub(super) fn on_finished(&mut self, id: u64, summary: String) {
+    pub(super) fn on_finished(&mut self, id: u64, summary: String, error: Option<String>) {
         if let Some(loader) = self.loaders.get_mut(&id) {
-            loader.summary = summary;
+            loader.end = Some(SessionEnd { summary, error: error.unwrap_or_default() });
         }
     }
 
     /// A loader's session has ended: its words go into the host's closing report, which is sent with the last one.
-    fn close_suite(&mut self, loader: Loader) {
+    fn close_suite(&mut self, loader: Loader, detail: &Detail, given_back: bool) {
+        let end = end_of(&loader, detail, given_back);
         let key = (loader.job.clone(), loader.group);
         let report = self.closing.entry(key.clone()).or_insert_with(|| HostReport {
             worker: self.settings.worker.clone(),
@@ -93,12 +94,15 @@ impl Daemon {
             group: loader.group,
             ..HostReport::default()
         });
-        report.summary.push_str(&loader.summary);
+        report.summary.push_str(&end.summary);
         for stop in &loader.stops {
             if !report.summary.is_empty() && !report.summary.ends_with('\n') {
                 report.summary.push('\n');
             }
             report.summary.push_str(stop);
+        }
+        if !end.error.is_empty() {
+            report.failed.push_str(&format!("{}\n", end.error.trim_end()));
         }
         report.late.extend(loader.late);
         if let Err(why) = loader.fork {
@@ -170,6 +174,19 @@ impl Daemon {
         if let Some(id) = shared.map(|l| l.id) {
             self.finish_if_quiet(id);
         }
-        self.close_suite(loader);
+        self.close_suite(loader, detail, given_back);
     }
+}
+
+/// What a session said at its end; if it should have and did not, that is what is wrong with it.
+fn end_of(loader: &Loader, detail: &Detail, given_back: bool) -> SessionEnd {
+    let (summary, mut error) =
+        loader.end.as_ref().map_or_else(Default::default, |end| (end.summary.clone(), end.error.clone()));
+    let expected = loader.phase == Phase::Finishing && loader.answer.is_none() && !given_back;
+    if expected && loader.end.is_none() {
+        let how = if detail.message.is_empty() { "its process is gone" } else { &detail.message };
+        let printed: String = detail.sections.iter().map(|(_, text)| text.as_str()).collect();
+        error = format!("the session ended before its reports were complete: {how}\n{printed}");
+    }
+    SessionEnd { summary, error }
 }

@@ -101,7 +101,7 @@ impl Daemon {
             answer: None,
             late: Vec::new(),
             stops: Vec::new(),
-            summary: String::new(),
+            end: None,
             pending: std::collections::VecDeque::new(),
             retired: Vec::new(),
             alive: 0,
@@ -201,7 +201,7 @@ impl Daemon {
             }
             Some(FromRunner::Forked { slot, pid, .. }) => self.on_forked(id, slot, pid),
             Some(FromRunner::Exited { slot, pid, status }) => self.on_runner_exit(slot, pid, status, id),
-            Some(FromRunner::Finished { summary }) => self.on_finished(id, summary),
+            Some(FromRunner::Finished { summary, error }) => self.on_finished(id, summary, error),
             _ => {}
         }
     }
@@ -289,7 +289,7 @@ impl Daemon {
         loader.phase = Phase::Ready;
         match result {
             Ok(_) => {
-                let answer = loader.answer.take();
+                let answer = loader.answer.clone();
                 if answer.is_some() {
                     loader.control.send(&ToRunner::Finish, Vec::new());
                 }

@@ -126,6 +126,9 @@ pub enum FromRunner {
         /// What the framework prints.
         #[serde(default)]
         summary: String,
+        /// Why the session is no success, whatever its tests say.
+        #[serde(default)]
+        error: Option<String>,
     },
     /// A test began.
     Started {

@@ -64,20 +64,29 @@ pub struct Loader {
     pub controller: Option<String>,
     /// What the suite asks for.
     pub options: Options,
-    /// What it told instead of tests, until its collect task ends.
+    /// What it told instead of tests.
     pub answer: Option<Detail>,
     /// Late failures of wide fixtures.
     pub late: Vec<(String, String)>,
     /// Words of tests that wanted the whole run to end.
     pub stops: Vec<String>,
-    /// What it printed at its end.
-    pub summary: String,
+    /// How its session ended, once it has said so.
+    pub end: Option<SessionEnd>,
     /// Runners asked for, whose monitors are not known yet: slot and generation, in order.
     pub pending: VecDeque<(u32, u64)>,
     /// Runners that tear down and end by themselves.
     pub retired: Vec<Retired>,
     /// Runners asked for and not yet ended.
     pub alive: u32,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub struct SessionEnd {
+    /// What the framework printed then.
+    pub summary: String,
+    /// Why it is no success, whatever its tests say; empty if nothing is wrong.
+    pub error: String,
 }
 
 /// A runner that has no slot any more.

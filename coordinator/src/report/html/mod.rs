@@ -30,7 +30,8 @@ pub struct Html {
     rows: Rows,
     timeline: Timeline,
     workers: Workers,
-    late: Vec<(String, String, String)>,
+    /// What went wrong besides tests: what it was, and its text.
+    beside: Vec<(String, String)>,
     latest: Duration,
 }
 
@@ -39,7 +40,7 @@ impl Html {
     #[must_use]
     pub fn new(path: PathBuf, spec: Arc<JobSpec>, start: DateTime<FixedOffset>) -> Self {
         let (rows, timeline, workers) = (Rows::default(), Timeline::default(), Workers::default());
-        Self { path, spec, start, rows, timeline, workers, late: Vec::new(), latest: Duration::ZERO }
+        Self { path, spec, start, rows, timeline, workers, beside: Vec::new(), latest: Duration::ZERO }
     }
 
     fn ended(&mut self, attempt: &Attempt, at: Duration) {
@@ -72,9 +73,13 @@ impl Reporter for Html {
                 self.timeline.push(attempt, u64::try_from(at.as_micros()).unwrap_or(u64::MAX), 2);
             }
             Fact::Host(report) => {
-                let late =
-                    report.late.iter().map(|(fixture, text)| (report.host.clone(), fixture.clone(), text.clone()));
-                self.late.extend(late);
+                let late = |(fixture, text): &(String, String)| {
+                    (format!("late teardown of {fixture} on {}", report.host), text.clone())
+                };
+                self.beside.extend(report.late.iter().map(late));
+                if !report.failed.is_empty() {
+                    self.beside.push((format!("end of the session on {}", report.host), report.failed.clone()));
+                }
             }
             Fact::Finished(summary) => self.write(summary)?,
             _ => {}

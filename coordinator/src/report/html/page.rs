@@ -68,7 +68,7 @@ fn head(page: &mut String, html: &Html, summary: &Summary) {
 
 fn failures(page: &mut String, html: &Html) {
     let count = html.rows.failures.len();
-    if count + html.late.len() == 0 {
+    if count + html.beside.len() == 0 {
         return;
     }
     let _ = write!(page, "<h2>Failures <span class=\"dim\">{}</span></h2>", count + html.rows.not_listed);
@@ -78,12 +78,11 @@ fn failures(page: &mut String, html: &Html) {
     if html.rows.not_listed > 0 {
         let _ = write!(page, "<p class=\"dim\">and {} more, which the log has</p>", html.rows.not_listed);
     }
-    for (host, fixture, text) in &html.late {
+    for (what, text) in &html.beside {
         let _ = write!(
             page,
-            "<details class=\"failure\"><summary><b class=\"bad\">late</b> teardown of {} on {}</summary><pre>{}</pre></details>",
-            escape(fixture),
-            escape(host),
+            "<details class=\"failure\"><summary><b class=\"bad\">error</b> {}</summary><pre>{}</pre></details>",
+            escape(what),
             escape(text)
         );
     }

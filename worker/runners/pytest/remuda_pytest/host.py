@@ -53,6 +53,7 @@ class Host:
         self.served = False
         self.ending = False
         self.summary = None
+        self.failed = None
         self.upstream = None
         self.controller = None
         self.reader = wire.Reader(control)
@@ -237,11 +238,18 @@ class Host:
             running.run()
         except runner.Fork:
             # A test of its own process: it has reported, only the session's end is left.
-            worker.leave(self.config, self.session)
+            self._leave(running)
             return
-        worker.leave(self.config, self.session)
+        self._leave(running)
         relay.finished(self.config.workeroutput)
         running.done()
+
+    def _leave(self, running):
+        """A hook that fails at a runner's end is nobody's test, and must not be lost with the runner."""
+        try:
+            worker.leave(self.config, self.session)
+        except Exception as error:
+            running.tell_late(error, "pytest_sessionfinish", "session")
 
     def _become_runner(self, slot, environment, descriptors):
         """Forking is forbidden: this process is the runner of its only slot."""
@@ -360,18 +368,29 @@ class Host:
 
     def _end_session(self):
         replay.forget_stop(self.session)
+        self.failed = self.session.testsfailed
         if self.upstream is None:
             self.summary = self.replayer.record_summary()
 
-    def tell_end(self, code):
-        text = ""
+    def tell_end(self, code, trouble):
+        """`trouble`: what was raised where pytest catches nothing any more, in the hooks of the session's end."""
+        text, error = "", trouble or self._unexplained(code)
         if self.upstream is not None:
             # The controller's session is the one that tells the end.
             self.upstream.sender(self.config).finished(self.config.workeroutput)
             code = 0
         elif self.summary is not None:
             text = self.summary.getvalue().strip("\n")
-        wire.send(self.control, {"type": "finished", "summary": text, "exit": code})
+        message = {"type": "finished", "summary": text, "exit": code}
+        if error:
+            message["error"] = error
+        wire.send(self.control, message)
+
+    def _unexplained(self, code):
+        """An exit code that no test accounts for: a plugin or a hook of the suite has decided it at the end."""
+        if self.upstream is not None or (code, self.session.testsfailed) == (1 if self.failed else 0, self.failed):
+            return None
+        return "pytest ended with exit code %d, for a reason that is no test (it may be above)" % code
 
 
 def _close(descriptor):

@@ -11,6 +11,7 @@ import platform
 import random
 import sys
 import sysconfig
+import traceback
 
 from . import VERSION, monitor, stack, wire
 
@@ -140,12 +141,17 @@ def run_session(pytest, this_host):
         arguments.append("--rootdir=" + this_host.load["rootdir"])
     if _without_xdist():
         arguments = options.take_from_arguments(arguments, this_host.asked)
+    trouble = None
     try:
         code = int(stack.with_room(pytest.main, arguments, plugins=[plugin.Plugin(this_host)]))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
+    except Exception:
+        # Python itself would end the program so.
+        code, trouble = 1, traceback.format_exc()
+        traceback.print_exc()
     if this_host.served:
-        this_host.tell_end(code)
+        this_host.tell_end(code, trouble)
     else:
         wire.send(this_host.control, failure(_headline(code, memory.text()), code, memory.text()))
         # Its end would otherwise reach the daemon while that is still busy with these words.

@@ -221,16 +221,19 @@ class Runner:
     def _report_late(self, error, captured):
         for one in _flattened(error):
             fixture, scope = _fixture_of(one)
-            text = "".join(traceback.format_exception(type(one), one, one.__traceback__))
-            titles = ("Captured stdout teardown", "Captured stderr teardown")
-            detail = {
-                "message": "%s: %s" % (type(one).__name__, one),
-                "longrepr": outcome.shortened(text, outcome.LARGEST_TEXT),
-                "when": "teardown",
-                "sections": [[title, text] for title, text in zip(titles, captured) if text],
-            }
-            message = {"type": "late", "fixture": fixture, "scope": scope, "after": self.before, "detail": detail}
-            wire.send(self.connection, message)
+            self.tell_late(one, fixture, scope, captured)
+
+    def tell_late(self, error, fixture, scope, captured=("", "")):
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        titles = ("Captured stdout teardown", "Captured stderr teardown")
+        detail = {
+            "message": "%s: %s" % (type(error).__name__, error),
+            "longrepr": outcome.shortened(text, outcome.LARGEST_TEXT),
+            "when": "teardown",
+            "sections": [[title, text] for title, text in zip(titles, captured) if text],
+        }
+        message = {"type": "late", "fixture": fixture, "scope": scope, "after": self.before, "detail": detail}
+        wire.send(self.connection, message)
 
     # Isolation by a fork for each test.
 

@@ -200,11 +200,13 @@ def leave(config, session):
     aware = _aware_plugins(config)
     others = [plugin for plugin in config.pluginmanager.get_plugins() if plugin not in aware]
     hook = config.pluginmanager.subset_hook_caller("pytest_sessionfinish", others)
-    hook(session=session, exitstatus=pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK)
-    save_coverage(config)
-    atexit._run_exitfuncs()
-    # It had been registered before the fork.
-    logging.shutdown()
+    try:
+        hook(session=session, exitstatus=pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK)
+    finally:
+        save_coverage(config)
+        atexit._run_exitfuncs()
+        # It had been registered before the fork.
+        logging.shutdown()
 
 
 def _aware_plugins(config):

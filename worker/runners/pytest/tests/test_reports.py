@@ -156,6 +156,7 @@ def test_coverage_below_its_limit_fails(suite):
     suite.write("test_c.py", "import covered\ndef test_nothing(): pass\n")
     finished = suite.run("--cov=covered", "--cov-fail-under=90").finished
     assert finished["exit"] == 1 and "90" in finished["summary"]
+    assert "exit code 1" in finished["error"]
 
 
 def test_coverage_of_a_suite_that_must_not_fork(suite):
@@ -216,6 +217,38 @@ def test_session_hooks_that_know_no_workers_run_once(suite):
     suite.write("test_x.py", "def test_x(): pass\ndef test_y(): pass\n")
     suite.run(ahead=1)
     assert (suite.folder / "up").read_text() == (suite.folder / "down").read_text() == "x"
+
+
+@pytest.mark.parametrize("hook, words", [
+    ("pytest_sessionfinish(session): session.exitstatus = 7", "exit code 7"),
+    ("pytest_sessionfinish(session): raise ValueError('broken end')", "ValueError: broken end"),
+    ("pytest_terminal_summary(terminalreporter): raise ValueError('broken end')", "ValueError: broken end"),
+    ("pytest_unconfigure(config): raise ValueError('broken end')", "ValueError: broken end"),
+])
+def test_an_end_that_no_test_explains_is_told(suite, hook, words):
+    suite.write("conftest.py", "def %s\n" % hook)
+    suite.write("test_x.py", "def test_x(): pass\n")
+    finished = suite.run().finished
+    assert finished["exit"] in (1, 7) and words in finished["error"]
+
+
+def test_failed_tests_explain_their_exit_code(suite):
+    suite.write("test_x.py", "def test_x(): assert 0\ndef test_y(): pass\n")
+    finished = suite.run().finished
+    assert finished["exit"] == 1 and "error" not in finished
+
+
+def test_a_session_hook_that_fails_in_a_runner_is_a_late_failure(suite):
+    suite.write("conftest.py", """
+        def pytest_sessionfinish(session):
+            assert not hasattr(session.config, "workerinput"), "broken end"
+    """)
+    suite.write("test_x.py", "def test_x(): pass\n")
+    run = suite.run(slots=1)
+    assert [(late["fixture"], "broken end" in late["detail"]["longrepr"]) for late in run.late] == [
+        ("pytest_sessionfinish", True)
+    ]
+    assert run.finished["exit"] == 0
 
 
 def test_maxfail_does_not_stop_the_runner_or_the_loader(suite):
