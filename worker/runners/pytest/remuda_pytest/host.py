@@ -106,11 +106,12 @@ class Host:
         return None if wish == "always" else self.watch.why_not_fork()
 
     def _send_manifest(self):
-        for part in manifest.parts(self.session.items):
+        uncollected = self.plugin.uncollected
+        for part in manifest.parts(self.session.items, uncollected):
             wire.send(self.control, part)
         message = {
             "type": "manifest_done",
-            "count": len(self.session.items),
+            "count": len(self.session.items) + len(uncollected),
             "deselected": self.plugin.deselected,
             "fork": self.why is None,
             "why": self.why,
@@ -118,8 +119,6 @@ class Host:
         }
         if self.controller is not None:
             message["controller"] = self.controller.address
-        if self.plugin.collection_errors:
-            message["errors"] = self.plugin.collection_errors
         wire.send(self.control, message)
 
     # What the daemon says.
@@ -274,6 +273,7 @@ class Host:
 
     def _runner(self, slot, connection, relay):
         running = runner.Runner(self.session, connection, slot.page, relay, self.load, self.seeded is not None)
+        running.uncollected = self.plugin.uncollected
         self.plugin.runner = running
         return running
 

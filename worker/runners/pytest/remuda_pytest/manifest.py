@@ -3,14 +3,19 @@
 Must not touch what a test would touch (no fixture, no instance of a test class).
 """
 
+import itertools
+
+import pytest
+
 PART = 1000
 
 
-def parts(items):
+def parts(items, uncollected):
+    """The items, then one entry for each file or class that gave none: it was skipped, or could not be collected."""
     seen = {}
     part = []
-    for item in items:
-        part.append(entry(item, seen))
+    for item in itertools.chain(items, uncollected):
+        part.append(entry(item, seen) if isinstance(item, pytest.Item) else _stand_in(item, seen))
         if len(part) == PART:
             yield {"type": "manifest_part", "tests": part}
             part = []
@@ -18,12 +23,21 @@ def parts(items):
         yield {"type": "manifest_part", "tests": part}
 
 
+def _unique(nodeid, seen):
+    """Ids must be unique; pytest lets --keep-duplicates and some plugins repeat them."""
+    count = seen[nodeid] = seen.get(nodeid, 0) + 1
+    return nodeid if count == 1 else "%s (%d)" % (nodeid, count)
+
+
+def _stand_in(report, seen):
+    nodeid = report.nodeid
+    return {"id": _unique(nodeid, seen), "file": nodeid.partition("::")[0], "scope": nodeid, "line": 0}
+
+
 def entry(item, seen):
     nodeid = item.nodeid
-    count = seen[nodeid] = seen.get(nodeid, 0) + 1
     found = {
-        # Ids must be unique; pytest lets --keep-duplicates and some plugins repeat them.
-        "id": nodeid if count == 1 else "%s (%d)" % (nodeid, count),
+        "id": _unique(nodeid, seen),
         "file": nodeid.partition("::")[0],
         "scope": _scope(item),
         "line": _line(item),

@@ -5,6 +5,7 @@ three reports and one formatted string; everything else may take its time.
 """
 
 import os
+import re
 
 LARGEST_SECTION = 1 << 20
 LARGEST_TEXT = 4 << 20
@@ -51,6 +52,16 @@ def result(number, reports, wide, style):
     if detail:
         message["detail"] = detail
     return message
+
+
+def of_collection(number, report, style):
+    """The message for a file or class that gave no tests, from the report of its collection."""
+    if report.failed:
+        message = {"outcome": "errored", "detail": dict(_problem(report, style), when="collect")}
+    else:
+        detail = {"reason": _reason(report), "when": "collect", "location": _location(report)}
+        message = {"outcome": "skipped", "detail": detail}
+    return dict(message, type="result", test=number, us=[0, 0, 0])
 
 
 def is_subtest(report):
@@ -146,7 +157,7 @@ def _problem(report, style):
     return {
         "message": _message(report),
         "longrepr": _text(report, style),
-        "when": report.when,
+        "when": getattr(report, "when", None),
         "location": _location(report),
     }
 
@@ -162,7 +173,9 @@ def _message(report):
     lines = text.strip().splitlines()
     if not lines:
         return ""
-    return shortened(lines[0] if crash is not None else lines[-1], 4096)
+    # The last line of a traceback is marked as the error.
+    line = lines[0] if crash is not None else re.sub("^E {1,3}", "", lines[-1])
+    return shortened(line, 4096)
 
 
 def _text(report, style):

@@ -21,7 +21,7 @@ class Plugin:
         self.asked = host.asked
         self.runner = None
         self.deselected = 0
-        self.collection_errors = []
+        self.uncollected = []
 
     # Start of the session.
 
@@ -65,9 +65,8 @@ class Plugin:
         self.deselected += len(items)
 
     def pytest_collectreport(self, report):
-        if report.failed:
-            text = getattr(report, "longreprtext", str(report.longrepr))
-            self.collection_errors.append({"file": report.nodeid, "longrepr": text})
+        if not report.passed and report.nodeid:
+            self.uncollected.append(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):

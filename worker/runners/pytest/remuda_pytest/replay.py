@@ -77,6 +77,9 @@ class Sender:
         self.level = level
         self.failed_before = failed_before(config)
         self.junit = config.stash.get(xml_key, None)
+        if self.junit is not None:
+            # What the collection left open there is the loader's to write.
+            self._forget_junit()
 
     def test_passed(self, number, item, reports):
         """A test that simply passed; what the loader knows of it already is not sent."""
@@ -107,9 +110,12 @@ class Sender:
                 self._send(("junit attributes", item.nodeid, {str(k): str(v) for k, v in reporter.attrs.items()}))
         if junit.global_properties:
             self._send(("junit properties", list(junit.global_properties)))
-        junit.node_reporters.clear()
-        del junit.node_reporters_ordered[:]
-        del junit.global_properties[:]
+        self._forget_junit()
+
+    def _forget_junit(self):
+        self.junit.node_reporters.clear()
+        del self.junit.node_reporters_ordered[:]
+        del self.junit.global_properties[:]
 
     def _send_reports(self, item, reports):
         convert = self.config.hook.pytest_report_to_serializable

@@ -36,6 +36,7 @@ class Runner:
         self.session = session
         self.config = session.config
         self.items = session.items
+        self.uncollected = ()
         self.connection = connection
         self.reader = wire.Reader(connection)
         self.page = page
@@ -114,15 +115,25 @@ class Runner:
 
     def _next(self):
         number = self.queue.popleft()
-        if self.isolated:
+        if number >= len(self.items):
+            self._tell_uncollected(number)
+        elif self.isolated:
             self._run_in_fork(number)
         else:
             self._run_here(number, self._following(number))
 
+    def _tell_uncollected(self, number):
+        """An entry of the manifest behind the items: what became of it was known when the loader collected."""
+        self.tasks.pop(number, None)
+        self.announce = self.announce or not self.queue
+        report = self.uncollected[number - len(self.items)]
+        wire.send(self.connection, outcome.of_collection(number, report, self.style))
+
     def _following(self, number):
         """The item whose fixtures must survive the teardown of this one."""
-        if self.queue:
-            return self.items[self.queue[0]]
+        for upcoming in self.queue:
+            if upcoming < len(self.items):
+                return self.items[upcoming]
         return None if self.last else self._stand_in(number)
 
     def _stand_in(self, number):

@@ -1,6 +1,7 @@
 """What the user says on the command line or in addopts: understood, neutralised, reported."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -164,9 +165,27 @@ def test_continue_on_collection_errors(suite):
     suite.write("test_bad.py", "import nothing_of_that_name\n")
     suite.write("test_good.py", "def test_good(): pass\n")
     run = suite.run("--continue-on-collection-errors")
-    assert run.outcomes == {"test_good.py::test_good": "passed"} and run.finished["exit"] == 1
-    error, = run.loader.done["errors"]
-    assert error["file"] == "test_bad.py" and "nothing_of_that_name" in error["longrepr"]
+    assert run.outcomes == {"test_good.py::test_good": "passed", "test_bad.py": "errored"}
+    detail = run.results["test_bad.py"]["detail"]
+    assert detail["message"] == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+    assert "import nothing_of_that_name" in detail["longrepr"]
+    assert run.finished["exit"] == 1 and "error" not in run.finished
+
+
+@pytest.mark.parametrize("isolation", ["slot", "test"])
+def test_a_module_that_is_skipped_as_a_whole(suite, isolation):
+    suite.write("test_away.py", "import pytest\npytest.skip('not here', allow_module_level=True)\n")
+    suite.write("test_good.py", "def test_a(): pass\ndef test_b(): pass\n")
+    run = suite.run("--junitxml=ours.xml", isolation=isolation, order=lambda loader: [0, 2, 1])
+    good = ["test_good.py::test_a", "test_good.py::test_b"]
+    assert run.outcomes == dict({name: "passed" for name in good}, **{"test_away.py": "skipped"})
+    assert run.results["test_away.py"]["detail"]["reason"] == "not here"
+    suite.serial("--junitxml=theirs.xml")
+    assert junit_names(suite.folder / "ours.xml") == junit_names(suite.folder / "theirs.xml")
+
+
+def junit_names(path):
+    return sorted((case.get("classname"), case.get("name")) for case in ElementTree.parse(str(path)).iter("testcase"))
 
 
 def test_a_broken_conftest(suite):
