@@ -17,6 +17,8 @@ pub fn output(attempt: &Attempt, wanted: impl Fn(&str) -> bool) -> String {
         text.push_str(&indent(&attempt.why()));
     }
     for (name, outcome, why) in &detail.subtests {
+        // the parts that failed may be the test's own text already
+        let why = if detail.text.contains(why.trim()) { "" } else { why };
         text.push_str(&indent(&format!("subtest {name}: {outcome} {why}")));
     }
     for (title, body) in detail.sections.iter().filter(|s| wanted(&s.0) && !s.1.trim().is_empty()) {

@@ -42,6 +42,8 @@ def result(number, reports, wide, style):
     subtests = [_subtest(report, style) for report in last if is_subtest(report)]
     outcome, blamed = _judge(main, subtests)
     detail = _detail(main, blamed, outcome, style)
+    if subtests and outcome == "failed":
+        _name_failed_subtests(detail, subtests)
     if subtests:
         detail["subtests"] = subtests
     if len(attempts) > 1:
@@ -136,6 +138,18 @@ def _detail(main, blamed, outcome, style):
     if properties:
         detail["properties"] = [[str(name), str(value)] for name, value in properties]
     return detail
+
+
+def _name_failed_subtests(detail, subtests):
+    """A test that fails only because of its subtests says which, and why."""
+    failed = [subtest for subtest in subtests if subtest["outcome"] in ("failed", "errored")]
+    own = detail.get("longrepr", "")
+    if not failed or (own and not own.startswith("contains ")):
+        return
+    summary = "contains %d failed subtest%s" % (len(failed), "s" if len(failed) > 1 else "")
+    detail["message"] = "%s: %s: %s" % (summary, failed[0]["name"], failed[0]["message"])
+    texts = ["%s\n%s" % (subtest["name"], subtest["longrepr"]) for subtest in failed if subtest["longrepr"]]
+    detail.update(longrepr=shortened("\n\n".join(texts), LARGEST_TEXT), when="call")
 
 
 def _joined(problems):

@@ -17,6 +17,12 @@ from _pytest.fixtures import FixtureDef
 
 from . import monitor, outcome, wire
 
+try:
+    from _pytest.subtests import failed_subtests_key
+except ImportError:
+    # They came with pytest 9.
+    failed_subtests_key = None
+
 WIDE = ("class", "module", "package", "session")
 # A test that is slower than this makes the next one worth announcing.
 SLOW = 0.05
@@ -200,6 +206,7 @@ class Runner:
             body = outcome.passed_body(number, reports)
             self.connection.sendall(wire.LENGTH.pack(len(body)) + body)
         else:
+            self._judge_subtests(reports)
             wire.send(self.connection, outcome.result(number, reports, self.wide, self.style))
         if relay is None:
             return
@@ -207,6 +214,16 @@ class Runner:
             relay.test_passed(number, self.items[number], reports)
         else:
             relay.test_finished(self.items[number], reports)
+
+    def _judge_subtests(self, reports):
+        """pytest fails a test for its subtests when the terminal asks for its status: here is no terminal to ask."""
+        if not any(outcome.is_subtest(report) for report in reports):
+            return
+        for report in reports:
+            self.config.hook.pytest_report_teststatus(report=report, config=self.config)
+        if failed_subtests_key in self.config.stash:
+            # Another attempt of the test starts with none.
+            self.config.stash[failed_subtests_key].clear()
 
     def _late(self, item):
         """Tear down what the test that follows (None: nothing) does not need."""

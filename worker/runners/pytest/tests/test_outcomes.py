@@ -1,5 +1,7 @@
 """Every outcome that pytest knows arrives as serial pytest counts it, with its details."""
 
+from xml.etree import ElementTree
+
 import pytest
 
 MANY = '''
@@ -174,6 +176,50 @@ def test_subtests(suite):
     found = run.results["test_sub.py::test_fixture"]["detail"]["subtests"]
     assert [one["outcome"] for one in found] == ["passed", "failed", "skipped"]
     assert "[two]" in found[1]["name"] and "second" in found[1]["message"]
+    for name, part, words in (
+        ("test_fixture", "[two] (i=2)", "AssertionError: second"),
+        ("TestUnit::test_unit", "(i=1)", "AssertionError: 1 == 1"),
+    ):
+        detail = run.results["test_sub.py::" + name]["detail"]
+        assert detail["message"].startswith("contains 1 failed subtest: %s: " % part), detail["message"]
+        assert words in detail["message"] and words in detail["longrepr"]
+
+
+def test_another_attempt_has_no_failed_subtests_yet(suite):
+    pytest.importorskip("_pytest.subtests")
+    suite.write("test_sub.py", """
+        import os
+        def test_fixture(subtests):
+            with subtests.test(): assert os.environ["REMUDA_ATTEMPT"] == "2"
+    """)
+    loader = suite.load(slots=1)
+    loader.collect()
+    runner = loader.fork()
+    outcomes = []
+    for attempt in (1, 2):
+        runner.send("run", tests=[0], of=[[0, attempt]])
+        while len(runner.results.get(0, ())) < attempt:
+            assert runner.pump()
+        outcomes.append(runner.results[0][-1]["outcome"])
+    assert outcomes == ["failed", "passed"]
+    runner.last()
+
+
+def test_subtests_are_counted_as_serial_pytest_does(suite):
+    pytest.importorskip("_pytest.subtests")
+    suite.write("test_sub.py", """
+        def test_fixture(subtests):
+            for i in range(3):
+                with subtests.test(i=i): assert i != 1
+    """)
+    suite.run("--junitxml=ours.xml")
+    suite.serial("--junitxml=theirs.xml")
+    ours, theirs = (
+        sorted((case.get("name"), [part.get("message") for part in case])
+               for case in ElementTree.parse(str(suite.folder / name)).iter("testcase"))
+        for name in ("ours.xml", "theirs.xml")
+    )
+    assert ours == theirs
 
 
 def test_reruns_report_only_the_last_attempt(suite):
