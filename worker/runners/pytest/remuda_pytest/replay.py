@@ -102,6 +102,10 @@ class Sender:
         elif any(report.outcome in ("failed", "rerun") for report in reports):
             self._send_reports(item, reports)
 
+    def late(self, item, report):
+        """A teardown failed after its last test had been reported."""
+        self._send_reports(item, [report], "late")
+
     def _send_junit(self, item):
         """What record_testsuite_property and record_xml_attribute left in this process's copy."""
         junit = self.junit
@@ -117,10 +121,10 @@ class Sender:
         del self.junit.node_reporters_ordered[:]
         del self.junit.global_properties[:]
 
-    def _send_reports(self, item, reports):
+    def _send_reports(self, item, reports, kind="test"):
         convert = self.config.hook.pytest_report_to_serializable
         data = [convert(config=self.config, report=report) for report in reports]
-        self._send(("test", item.nodeid, item.location, data))
+        self._send((kind, item.nodeid, item.location, data))
 
     def warning(self, message, when, nodeid, location):
         described = (message.message, message.category, message.filename, message.lineno)
@@ -222,7 +226,7 @@ class Replayer:
         kind = content[0]
         if kind == "passed":
             self._passed(*content[1:])
-        elif kind == "test":
+        elif kind in ("test", "late"):
             self._test(*content[1:])
         elif kind == "junit attributes":
             self.config.stash[xml_key].node_reporter(content[1]).attrs.update(content[2])

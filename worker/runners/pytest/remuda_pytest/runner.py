@@ -262,6 +262,16 @@ class Runner:
         }
         message = {"type": "late", "fixture": fixture, "scope": scope, "after": self.before, "detail": detail}
         wire.send(self.connection, message)
+        if self.before >= 0:
+            self._report_late_to_session(self.items[self.before], text)
+
+    def _report_late_to_session(self, item, text):
+        """Serial pytest blames the last test before a teardown: so do the reports of the loader's session."""
+        report = _broken(item, text, "teardown")
+        if self.relay is not None:
+            self.relay.late(item, report)
+        else:
+            self.config.hook.pytest_runtest_logreport(report=report)
 
     # Isolation by a fork for each test.
 
@@ -308,14 +318,14 @@ def flush():
             pass
 
 
-def _broken(item, text):
+def _broken(item, text, when="setup"):
     return pytest.TestReport(
         nodeid=item.nodeid,
         location=item.location,
         keywords={},
         outcome="failed",
         longrepr=text,
-        when="setup",
+        when=when,
     )
 
 

@@ -248,7 +248,26 @@ def test_a_session_hook_that_fails_in_a_runner_is_a_late_failure(suite):
     assert [(late["fixture"], "broken end" in late["detail"]["longrepr"]) for late in run.late] == [
         ("pytest_sessionfinish", True)
     ]
-    assert run.finished["exit"] == 0
+    assert run.finished["exit"] == 1
+
+
+@pytest.mark.parametrize("scope", ["module", "session"])
+def test_a_late_teardown_is_an_error_in_the_loaders_reports(suite, scope):
+    suite.write("test_x.py", """
+        import pytest
+        @pytest.fixture(scope="%s", autouse=True)
+        def wide():
+            yield
+            raise ValueError("broken teardown")
+        def test_x(): pass
+        def test_y(): pass
+    """ % scope)
+    run = suite.run("--junitxml=ours.xml", slots=1)
+    assert len(run.late) == 1 and run.finished["exit"] == 1 and "error" not in run.finished
+    suite.serial("--junitxml=theirs.xml")
+    ours, theirs = (cases(suite.folder / name)[0] for name in ("ours.xml", "theirs.xml"))
+    assert (ours["errors"], ours["failures"]) == (theirs["errors"], theirs["failures"]) == ("1", "0")
+    assert "broken teardown" in (suite.folder / "ours.xml").read_text()
 
 
 def test_maxfail_does_not_stop_the_runner_or_the_loader(suite):
