@@ -112,6 +112,44 @@ fn a_listing_is_shown_and_nothing_runs() {
     assert!(!ranch.work().join("ran").exists(), "a test ran");
 }
 
+#[test]
+fn a_test_that_is_killed_because_another_failed_is_not_in_the_frameworks_reports() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", "import time\ndef test_slow():\n    open('begun', 'w').close()\n    time.sleep(600)\n");
+    let waits =
+        "import os, time\ndef test_fails():\n    while not os.path.exists('begun'): time.sleep(0.01)\n    assert 0\n";
+    ranch.write("test_b.py", waits);
+    let seen = run(&ranch, &[], &["-x", "--junitxml=u.xml"]).exits(1);
+    seen.says(&["1 failed, 1 not finished"]);
+    let junit = std::fs::read_to_string(ranch.work().join("u.xml")).unwrap();
+    assert!(junit.contains(r#"failures="1""#) && junit.contains("test_fails"), "{junit}");
+    assert!(!junit.contains("test_slow"), "{junit}");
+    let failed = std::fs::read_to_string(ranch.work().join(".pytest_cache/v/cache/lastfailed")).unwrap();
+    assert!(failed.contains("test_fails") && !failed.contains("test_slow"), "{failed}");
+}
+
+#[test]
+fn a_flaky_test_passes_in_the_frameworks_own_report() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", SUITE);
+    run(&ranch, &["--retries", "1"], &["--junitxml=u.xml"]).exits(1).says(&["1 failed, 1 skipped"]);
+    let junit = std::fs::read_to_string(ranch.work().join("u.xml")).unwrap();
+    assert!(junit.contains(r#"failures="1""#) && junit.contains(r#"tests="5""#), "{junit}");
+    assert_eq!(junit.matches("test_flaky").count(), 1, "{junit}");
+}
+
+#[test]
+fn files_that_gave_no_tests_are_results() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", "def test_one(): pass\n");
+    ranch.write("test_b.py", "import no_such_module_here\n");
+    ranch.write("test_c.py", "import pytest\npytest.skip('not here', allow_module_level=True)\n");
+    let seen = run(&ranch, &["--junit", "j.xml"], &["--continue-on-collection-errors"]).exits(1);
+    seen.says(&["3 tests: 1 passed, 1 errored, 1 skipped", "No module named 'no_such_module_here'"]);
+    let junit = std::fs::read_to_string(ranch.work().join("j.xml")).unwrap();
+    assert!(junit.contains("no_such_module_here") && junit.contains(r#"<skipped message="not here""#), "{junit}");
+}
+
 const FAILING_ENDS: [(&str, &str); 4] = [
     ("def pytest_sessionfinish(session): session.exitstatus = 7\n", "pytest ended with exit code 7"),
     ("def pytest_sessionfinish(session): raise ValueError('sessionfinish broke')\n", "ValueError: sessionfinish broke"),

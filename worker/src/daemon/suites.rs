@@ -348,6 +348,9 @@ impl Daemon {
             return;
         }
         runner.killed = Some(why); // if its monitor is not known yet, it is killed as soon as it is
+        if let (Killed::Stop, Some(loader)) = (why, self.loaders.get(&runner.loader)) {
+            loader.control.send(&ToRunner::Stopped { slot }, Vec::new());
+        }
         if let (Some(monitor), Some(loader)) = (runner.monitor, self.loaders.get(&runner.loader)) {
             let _ = loader.keeper.kill_tree(monitor);
         }

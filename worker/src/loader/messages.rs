@@ -192,6 +192,11 @@ pub enum ToRunner<'a> {
         /// Variables.
         env: serde_json::Map<String, Value>,
     },
+    /// The runner of this slot ends because of us, and the test in it has not failed.
+    Stopped {
+        /// The worker's slot.
+        slot: u32,
+    },
     /// No more work for this host.
     Finish,
     /// Append to the queue.

@@ -23,6 +23,7 @@ const PYTEST: &[(&str, &str)] = runner!["pytest":
     "remuda_pytest/replay.py",
     "remuda_pytest/runner.py",
     "remuda_pytest/safety.py",
+    "remuda_pytest/slot.py",
     "remuda_pytest/stack.py",
     "remuda_pytest/upstream.py",
     "remuda_pytest/wire.py",

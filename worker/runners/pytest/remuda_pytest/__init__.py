@@ -5,6 +5,7 @@ The contract is docs/runner-protocol.md. Who does what, from the outside in:
     loader.py    makes the process look like `pytest`, starts the session, tells how it ended
     plugin.py    the hooks through which pytest calls us, before and after the fork
     host.py      the wait for the daemon: forks runners, forwards how they end
+    slot.py      what the host knows of one monitor and its runner
     manifest.py  collected items -> manifest entries
     options.py   what the command line asked of xdist and of Remuda; keeps xdist itself from starting
     safety.py    notices what forbids forking (slot variables or roles read, threads, sockets)

@@ -6,7 +6,6 @@ forbidden and the loader itself becomes the runner.
 """
 
 import gc
-import mmap
 import os
 import random
 import selectors
@@ -15,32 +14,10 @@ import time
 import traceback
 
 from . import manifest, monitor, options, replay, runner, safety, upstream, wire, worker
+from .slot import Slot
 
 # How long reports of runners may gather before the loader replays them.
 REST = 0.002
-
-
-class Slot:
-    """A monitor, its runner and the pipes to both."""
-
-    def __init__(self, number, node):
-        self.slot = number
-        self.node = node
-        self.monitor = 0
-        self.runner = 0
-        self.status = None
-        self.buffer = b""
-        self.page = mmap.mmap(-1, mmap.PAGESIZE)
-        self.channel = None
-        self.reports = None
-
-    def current(self):
-        """The test that was running when the runner wrote its page last; None between tests."""
-        number = runner.CURRENT.unpack_from(self.page, 0)[0]
-        return number - 1 if number else None
-
-    def trouble(self):
-        return "the runner ended with wait status %d" % self.status if self.status else None
 
 
 class Host:
@@ -59,6 +36,7 @@ class Host:
         self.reader = wire.Reader(control)
         self.selector = selectors.DefaultSelector()
         self.slots = {}
+        self.latest = {}
         self.watch = safety.Watch()
 
     def serve(self, session, plugin):
@@ -128,6 +106,8 @@ class Host:
             kind = message.get("type")
             if kind == "fork":
                 self._fork(message, [self.reader.descriptors.popleft() for _ in range(3)])
+            elif kind == "stopped" and message["slot"] in self.latest:
+                self.latest[message["slot"]].stopped = True
             elif kind == "finish":
                 self.ending = True
         if self.reader.closed:
@@ -174,7 +154,7 @@ class Host:
         os.close(write_reports)
         slot.channel.setblocking(False)
         slot.reports = replay.Receiver(reports)
-        self.slots[slot.slot] = slot
+        self.slots[slot.slot] = self.latest[slot.slot] = slot
         self.selector.register(slot.channel, selectors.EVENT_READ, lambda: self._on_monitor(slot))
         self.selector.register(reports, selectors.EVENT_READ, lambda: self._on_reports(slot))
 
@@ -321,10 +301,7 @@ class Host:
         """A test that took its runner with it has failed, also for the reports of this session."""
         current = slot.current()
         if current is not None:
-            try:
-                self.replayer.crashed(current, slot.node, slot.status)
-            except Exception:
-                traceback.print_exc()
+            self.replayer.crashed(current, slot)
 
     def _on_reports(self, slot):
         """Replay what one runner has sent; whether there was anything."""
@@ -367,6 +344,7 @@ class Host:
     # The end.
 
     def _end_session(self):
+        self.replayer.release()
         replay.forget_stop(self.session)
         self.failed = self.session.testsfailed
         if self.upstream is None:

@@ -10,6 +10,7 @@ import os
 import pickle
 import select
 import struct
+import traceback
 import warnings
 
 from _pytest.junitxml import xml_key
@@ -81,30 +82,30 @@ class Sender:
             # What the collection left open there is the loader's to write.
             self._forget_junit()
 
-    def test_passed(self, number, item, reports):
-        """A test that simply passed; what the loader knows of it already is not sent."""
-        if self.level < EVERYTHING and item.nodeid not in self.failed_before:
+    def test_passed(self, number, item, reports, again):
+        """A test that simply passed; what the loader knows of it already is not sent. `again`: it was tried before."""
+        if self.level < EVERYTHING and not again and item.nodeid not in self.failed_before:
             return
         if self.junit is not None:
             self._send_junit(item)
         if any(type(report) is not TestReport or len(report.__dict__) > PLAIN_REPORT for report in reports):
             # A plugin has written something of its own on the report.
-            self._send_reports(item, reports)
+            self._send_reports(number, item, reports)
             return
         times = [(report.duration, getattr(report, "start", 0), getattr(report, "stop", 0)) for report in reports]
         self._send(("passed", number, times))
 
-    def test_finished(self, item, reports):
+    def test_finished(self, number, item, reports, again):
         if self.junit is not None:
             self._send_junit(item)
-        if self.level >= UNUSUAL or item.nodeid in self.failed_before:
-            self._send_reports(item, reports)
+        if self.level >= UNUSUAL or again or item.nodeid in self.failed_before:
+            self._send_reports(number, item, reports)
         elif any(report.outcome in ("failed", "rerun") for report in reports):
-            self._send_reports(item, reports)
+            self._send_reports(number, item, reports)
 
     def late(self, item, report):
         """A teardown failed after its last test had been reported."""
-        self._send_reports(item, [report], "late")
+        self._send_reports(None, item, [report])
 
     def _send_junit(self, item):
         """What record_testsuite_property and record_xml_attribute left in this process's copy."""
@@ -121,10 +122,10 @@ class Sender:
         del self.junit.node_reporters_ordered[:]
         del self.junit.global_properties[:]
 
-    def _send_reports(self, item, reports, kind="test"):
+    def _send_reports(self, number, item, reports):
         convert = self.config.hook.pytest_report_to_serializable
         data = [convert(config=self.config, report=report) for report in reports]
-        self._send((kind, item.nodeid, item.location, data))
+        self._send(("test", number, item.nodeid, item.location, data))
 
     def warning(self, message, when, nodeid, location):
         described = (message.message, message.category, message.filename, message.lineno)
@@ -215,10 +216,15 @@ class Receiver:
 
 
 class Replayer:
-    """Feeds the loader's session; its terminal output is kept back until the summary."""
+    """Feeds the loader's session; its terminal output is kept back until the summary.
+
+    The session hears of a test once. A failure may be tried again, and a crash may have been the daemon's doing: both
+    are held back until the end, and forgotten if something better comes.
+    """
 
     def __init__(self, session):
         self.session = session
+        self.held = {}
         self.config = session.config
         self.terminal = self.config.pluginmanager.get_plugin("terminalreporter")
 
@@ -226,7 +232,7 @@ class Replayer:
         kind = content[0]
         if kind == "passed":
             self._passed(*content[1:])
-        elif kind in ("test", "late"):
+        elif kind == "test":
             self._test(*content[1:])
         elif kind == "junit attributes":
             self.config.stash[xml_key].node_reporter(content[1]).attrs.update(content[2])
@@ -237,15 +243,35 @@ class Replayer:
         elif kind == "finished":
             node.workeroutput = content[1]
 
-    def _test(self, nodeid, location, data):
+    def _test(self, number, nodeid, location, data):
+        """`number` is None for what comes after a test and is no attempt of it."""
+        convert = self.config.hook.pytest_report_from_serializable
+        reports = [convert(config=self.config, data=one) for one in data]
+        if number is not None:
+            self.held.pop(number, None)
+            if any(report.failed for report in reports):
+                self.held[number] = lambda: self._tell(nodeid, location, reports)
+                return
+        self._tell(nodeid, location, reports)
+
+    def _tell(self, nodeid, location, reports):
         hook = self.config.hook
         hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
-        for one in data:
-            report = hook.pytest_report_from_serializable(config=self.config, data=one)
+        for report in reports:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
+    def release(self):
+        """The last attempts are known now."""
+        held, self.held = self.held, {}
+        for tell in held.values():
+            try:
+                tell()
+            except Exception:
+                traceback.print_exc()
+
     def _passed(self, number, times):
+        self.held.pop(number, None)
         hook, item = self.config.hook, self.session.items[number]
         nodeid, location = item.nodeid, item.location
         keywords = {name: 1 for name in item.keywords}
@@ -258,7 +284,19 @@ class Replayer:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
-    def crashed(self, number, node, status):
+    def crashed(self, number, slot):
+        """The process of a slot ended in the midst of a test: its fault, unless the daemon will say that it was not."""
+        earlier = self.held.pop(number, None)
+
+        def tell():
+            if not slot.stopped:
+                self._tell_crash(number, slot.node, slot.status)
+            elif earlier is not None:
+                earlier()
+
+        self.held[number] = tell
+
+    def _tell_crash(self, number, node, status):
         """As xdist reports it: a failure of the test that was running."""
         item = self.session.items[number]
         if os.WIFSIGNALED(status):
@@ -266,11 +304,8 @@ class Replayer:
         else:
             how = "ended with status %d" % os.WEXITSTATUS(status)
         text = "the process of runner %r %s while running %r" % (node.gateway.id, how, item.nodeid)
-        hook, location = self.config.hook, item.location
-        report = TestReport(item.nodeid, location, {name: 1 for name in item.keywords}, "failed", text, "call")
-        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
-        hook.pytest_runtest_logreport(report=report)
-        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
+        report = TestReport(item.nodeid, item.location, {name: 1 for name in item.keywords}, "failed", text, "call")
+        self._tell(item.nodeid, item.location, [report])
 
     def _warning(self, described, when, nodeid, location):
         message, category, filename, lineno = described

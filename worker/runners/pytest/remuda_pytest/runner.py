@@ -55,6 +55,7 @@ class Runner:
         self.process = os.getpid()
         self.queue = collections.deque()
         self.tasks = {}
+        self.again = False
         self.reports = []
         self.wide = []
         self.nested = []
@@ -180,6 +181,7 @@ class Runner:
     def _name_task(self, number):
         """The variables that every attempt has, before fixtures can look at them."""
         task, attempt = self.tasks.pop(number, ("", ""))
+        self.again = str(attempt) not in ("", "1")
         for name, value in (("REMUDA_TASK", str(task)), ("REMUDA_ATTEMPT", str(attempt))):
             if os.environ.get(name) != value:
                 os.environ[name] = value
@@ -211,9 +213,9 @@ class Runner:
         if relay is None:
             return
         if plain:
-            relay.test_passed(number, self.items[number], reports)
+            relay.test_passed(number, self.items[number], reports, self.again)
         else:
-            relay.test_finished(self.items[number], reports)
+            relay.test_finished(number, self.items[number], reports, self.again)
 
     def _judge_subtests(self, reports):
         """pytest fails a test for its subtests when the terminal asks for its status: here is no terminal to ask."""

@@ -1,7 +1,9 @@
 """The loader's own session: --junitxml, --html, cache, durations, -r, coverage, warnings, user hooks."""
 
 import json
+import os
 import re
+import signal
 import xml.etree.ElementTree as xml
 
 import pytest
@@ -121,6 +123,60 @@ def test_a_crash_is_a_failure_in_the_loaders_reports(suite):
     assert totals["tests"] == "2" and found["test_r.test_dies"] in (["failure"], ["error"])
     assert lastfailed(suite) == {"test_r.py::test_dies"}
     assert run.finished["exit"] == 1
+
+
+@pytest.mark.parametrize("isolation", ["slot", "test"])
+@pytest.mark.parametrize("flags", [(), ("--junitxml=out.xml",)])
+def test_only_the_last_attempt_counts_in_the_loaders_reports(suite, isolation, flags):
+    suite.write("test_r.py", """
+        import os
+        def test_flaky(): assert os.environ["REMUDA_ATTEMPT"] == "2"
+        def test_crashes(): os.environ["REMUDA_ATTEMPT"] == "2" or os._exit(3)
+        def test_always(): assert 0
+    """)
+    loader = suite.load(*flags, slots=1, isolation=isolation)
+    loader.collect()
+    first = attempts(loader, 1, 0, 2, 1)
+    assert loader.wait_for("exited")["test"] == 1 and set(first.results) == {0, 2}
+    attempts(loader, 2, 1, 0, 2).last()
+    assert loader.finish()["exit"] == 1
+    assert lastfailed(suite) == {"test_r.py::test_always"}
+    if flags:
+        totals, found = cases(suite.folder / "out.xml")
+        assert (totals["tests"], totals["failures"], totals["errors"]) == ("3", "1", "0")
+        assert found["test_r.test_flaky"] == found["test_r.test_crashes"] == []
+
+
+def attempts(loader, attempt, *tests):
+    """A runner that has run these tests, or ended in the attempt."""
+    runner = loader.fork()
+    runner.send("run", tests=list(tests), of=[[test, attempt] for test in tests])
+    while len(runner.results) < len(tests) and runner.pump():
+        pass
+    return runner
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_test_that_the_daemon_kills_is_not_in_the_loaders_reports(suite, when):
+    suite.write("test_r.py", "import time\ndef test_fails(): assert 0\ndef test_hangs(): time.sleep(1000)\n")
+    loader = suite.load("--junitxml=out.xml", slots=1)
+    loader.collect()
+    runner = loader.fork()
+    monitor = loader.wait_for("forked")["runner"]
+    runner.run(0)
+    runner.result(0)
+    runner.run(1)
+    runner.wait_for("started", test=1)
+    if when == "before":
+        loader.send("stopped", slot=0)
+    os.kill(monitor, signal.SIGKILL)
+    loader.wait_for("exited")
+    if when == "after":
+        loader.send("stopped", slot=0)
+    assert loader.finish()["exit"] == 1
+    totals, found = cases(suite.folder / "out.xml")
+    assert set(found) == {"test_r.test_fails"} and totals["failures"] == "1"
+    assert lastfailed(suite) == {"test_r.py::test_fails"}
 
 
 @pytest.mark.parametrize("isolation", ["slot", "test"])
