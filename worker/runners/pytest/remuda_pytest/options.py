@@ -102,7 +102,7 @@ def wanted(config, items, asked, replay):
         "durations_min": getattr(option, "durations_min", None),
         "verbosity": getattr(option, "verbose", 0),
         "report_chars": getattr(option, "reportchars", None),
-        "capture": option.capture,
+        "capture": getattr(option, "capture", None),
         "tb": getattr(option, "tbstyle", None),
         "color": getattr(option, "color", None),
         "replay": replay,

@@ -134,6 +134,14 @@ def test_the_manifest_tells_place_and_scope(load):
     }
 
 
+@pytest.mark.parametrize("plugin", ["capture", "terminal", "cacheprovider", "junitxml", "subtests"])
+def test_plugins_of_pytest_itself_may_be_left_out(suite, plugin):
+    suite.write("test_x.py", "def test_x(): print('words')\ndef test_y(): assert 0\n")
+    run = suite.run("-p", "no:" + plugin)
+    assert run.outcomes == {"test_x.py::test_x": "passed", "test_x.py::test_y": "failed"}
+    assert run.finished["exit"] == 1 and "error" not in run.finished
+
+
 def test_deselected_are_counted(suite, load):
     load("-k", "slow")
     assert load.loader.done["deselected"] == 5 and load.loader.done["count"] == 1
