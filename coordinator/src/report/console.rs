@@ -1,13 +1,14 @@
 //! The run on a console, after nextest's manner: a line for each thing worth a line, failures with their output as
 //! they come and once more at the end. On a terminal a bar stands below the lines; elsewhere a counter now and then.
 
+mod hosts;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use remuda_protocol::outcome::{Outcome, UNCAPTURED};
 use remuda_protocol::spec::{GroupKind, JobSpec};
-use remuda_store::HostReport;
 
 use super::bar::Bar;
 use super::echo::Echo;
@@ -16,7 +17,7 @@ use super::kept::Kept;
 use super::left::output;
 use super::ordered::{Body, Pieces};
 use super::summary::Summary;
-use super::text::{Colour, Style, ascii, count, indent, length, name, status_word, took};
+use super::text::{Colour, Style, ascii, count, length, name, status_word, took};
 use super::workers::Workers;
 use super::{Attempt, Fact, Progress, Reporter, rerun};
 use crate::cli::StatusLevel;
@@ -255,39 +256,6 @@ impl<W: Write + Send> Console<W> {
         let Some((number, rest)) = rest.split_once(',') else { return reason.to_owned() };
         let group = number.parse().ok().and_then(|n: usize| self.spec.groups.get(n)).map_or(number, |g| &g.name);
         format!("needs {group},{rest}")
-    }
-
-    fn host(&mut self, report: &HostReport) -> io::Result<()> {
-        if !report.no_fork.is_empty() {
-            let text = format!("{}: a process for each slot instead of a fork: {}", report.host, report.no_fork);
-            self.line("Note", Colour::Yellow, &text)?;
-        }
-        for (fixture, text) in &report.late {
-            self.line(
-                "ERROR",
-                Colour::Red,
-                &format!("teardown of {fixture} failed after its last test had been reported"),
-            )?;
-            self.say(&indent(text))?;
-            let style = self.style;
-            self.finale.keep(StatusLevel::Fail, || {
-                format!("{} teardown of {fixture} on {}\n", style.status("ERROR", Colour::Red), report.host)
-            });
-        }
-        if !report.summary.trim().is_empty() {
-            self.say(&format!("{}\n", report.summary.trim_end_matches('\n')))?;
-        }
-        if report.failed.is_empty() { Ok(()) } else { self.failed_end(report) }
-    }
-
-    fn failed_end(&mut self, report: &HostReport) -> io::Result<()> {
-        self.line("ERROR", Colour::Red, &format!("the framework's session failed at its end on {}", report.host))?;
-        self.say(&indent(&report.failed))?;
-        let style = self.style;
-        self.finale.keep(StatusLevel::Fail, || {
-            format!("{} end of the session on {}\n", style.status("ERROR", Colour::Red), report.host)
-        });
-        Ok(())
     }
 
     fn finished(&mut self, summary: &Summary) -> io::Result<()> {
