@@ -32,9 +32,8 @@ impl Daemon {
     }
 
     /// A test ended "the run": serially nothing would have come after it; here the others go on, and people are told.
-    pub(super) fn note_stop(&mut self, slot: u32, reason: &str, exit: Option<i32>) {
-        let loader = self.slots[slot as usize].runner.as_ref().map(|r| r.loader);
-        if let Some(loader) = loader.and_then(|id| self.loaders.get_mut(&id)) {
+    pub(super) fn note_stop(&mut self, slot: u32, generation: u64, reason: &str, exit: Option<i32>) {
+        if let Some(loader) = self.loader_of(slot, generation) {
             let reason =
                 reason.strip_prefix("Exit: ").map_or_else(|| reason.to_owned(), |r| format!("pytest.exit: {r}"));
             let code = exit.map(|code| format!(" (returncode {code})")).unwrap_or_default();

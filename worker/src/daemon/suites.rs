@@ -158,15 +158,18 @@ impl Daemon {
             self.tick_departures(Instant::now());
             return;
         }
-        if let Some(FromRunner::Late { fixture, scope, detail }) = &message {
-            self.note_late(fixture, scope, detail, slot, generation);
-            return;
+        // a runner that has got all its work says these, too
+        match &message {
+            Some(FromRunner::Late { fixture, scope, detail }) => {
+                return self.note_late(fixture, scope, detail, slot, generation);
+            }
+            Some(FromRunner::Stop { reason, exit }) => return self.note_stop(slot, generation, reason, *exit),
+            _ => {}
         }
         if self.slots[slot as usize].runner.as_ref().is_none_or(|r| r.generation != generation) {
             return;
         }
         match message {
-            Some(FromRunner::Stop { reason, exit }) => self.note_stop(slot, &reason, exit),
             Some(FromRunner::Started { test }) => self.note_test_start(slot, u64::from(test)),
             Some(FromRunner::Result(result)) => self.on_result(slot, &result),
             Some(FromRunner::Results { items }) => items.iter().for_each(|r| self.on_result(slot, r)),
@@ -183,19 +186,24 @@ impl Daemon {
     }
 
     fn note_late(&mut self, fixture: &str, scope: &str, detail: &serde_json::Value, slot: u32, generation: u64) {
-        let current =
-            self.slots[slot as usize].runner.as_ref().filter(|r| r.generation == generation).map(|r| r.loader);
-        let retired =
-            || self.loaders.values().find(|l| l.retired.iter().any(|r| r.generation == generation)).map(|l| l.id);
         let text = detail
             .get("longrepr")
             .or_else(|| detail.get("message"))
             .and_then(serde_json::Value::as_str)
             .unwrap_or("")
             .to_owned();
-        if let Some(loader) = current.or_else(retired).and_then(|id| self.loaders.get_mut(&id)) {
+        if let Some(loader) = self.loader_of(slot, generation) {
             loader.late.push((format!("{fixture} ({scope})"), text));
         }
+    }
+
+    /// The loader of a slot's runner, also of one that is ending.
+    pub(super) fn loader_of(&mut self, slot: u32, generation: u64) -> Option<&mut Loader> {
+        let current =
+            self.slots[slot as usize].runner.as_ref().filter(|r| r.generation == generation).map(|r| r.loader);
+        let retired =
+            || self.loaders.values().find(|l| l.retired.iter().any(|r| r.generation == generation)).map(|l| l.id);
+        current.or_else(retired).and_then(|id| self.loaders.get_mut(&id))
     }
 
     /// A monitor became known: it is the one of the first runner that this slot is waiting for.
