@@ -44,11 +44,16 @@ impl Shelf {
         Self { folder: state.join("history") }
     }
 
-    /// Ids that did not pass the last time.
+    /// Ids that did not pass the last time; `None` if that is not known.
     #[must_use]
-    pub fn unpassed(&self, key: &str) -> BTreeSet<String> {
+    pub fn unpassed(&self, key: &str) -> Option<BTreeSet<String>> {
         let path = self.path(key).with_extension("unpassed.json");
-        std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
+    /// It is not known any more what did not pass: a run has begun, and may end without a word.
+    pub fn forget_unpassed(&self, key: &str) {
+        let _ = std::fs::remove_file(self.path(key).with_extension("unpassed.json"));
     }
 
     /// Replaces the ids that did not pass.
@@ -183,7 +188,7 @@ impl Lessons {
         for group in self.groups() {
             let key = key(project, group);
             shelf.save(&key, &self.apply(group, shelf.load(&key)))?;
-            shelf.save_unpassed(&key, &self.unpassed(group, shelf.unpassed(&key)))?;
+            shelf.save_unpassed(&key, &self.unpassed(group, shelf.unpassed(&key).unwrap_or_default()))?;
         }
         Ok(())
     }
@@ -201,7 +206,8 @@ impl Lessons {
             history.tests.retain(|id, _| met.contains(file_of(id)));
             history.costs.retain(|scope, _| met.contains(file_of(scope)));
             store.history_save(&key, &history).await?;
-            store.unpassed_save(&key, &self.unpassed(group, store.unpassed_load(&key).await?)).await?;
+            let known = store.unpassed_load(&key).await?.unwrap_or_default();
+            store.unpassed_save(&key, &self.unpassed(group, known)).await?;
         }
         Ok(())
     }

@@ -126,9 +126,30 @@ async fn narrowed<'a>(
             Some(shelf) => shelf.unpassed(&key),
             None => store.unpassed_load(&key).await?,
         };
-        unpassed.insert(group.name.clone(), ids);
+        unpassed.extend(ids.map(|ids| (group.name.clone(), ids)));
     }
-    Ok(again::narrow(request.plan, &unpassed).map(|plan| Request { plan, ..request }))
+    let mut notes = request.notes;
+    for group in request.plan.spec.groups.iter().filter(|g| g.kind == GroupKind::Tests) {
+        if !unpassed.contains_key(&group.name) {
+            notes.push(format!("it is not known what of {} did not pass the last time: all of it runs", group.name));
+        }
+    }
+    Ok(again::narrow(request.plan, &unpassed).map(|plan| Request { plan, notes, ..request }))
+}
+
+/// A run that ends without a word must not leave the belief that everything had passed.
+async fn disbelieve(spec: &JobSpec, store: &Store, shelf: Option<&Shelf>) -> Result<(), Error> {
+    for group in spec.groups.iter().filter(|g| g.kind == GroupKind::Tests) {
+        let key = history::key(&spec.project, &group.name);
+        match shelf {
+            Some(shelf) if shelf.unpassed(&key).is_some_and(|ids| ids.is_empty()) => shelf.forget_unpassed(&key),
+            None if store.unpassed_load(&key).await?.is_some_and(|ids| ids.is_empty()) => {
+                store.unpassed_forget(&key).await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn slots_here(settings: &Layer) -> u32 {
@@ -149,6 +170,7 @@ pub async fn submit(request: &Request<'_>) -> Result<Exit, Error> {
     let owner = uuid::Uuid::new_v4().to_string();
     let slots = store.workers().await?.iter().map(|w| w.slots as usize).sum::<usize>();
     let history = prepare_history(&request.plan, store, None).await?;
+    disbelieve(spec, store, None).await?;
     open(store, spec, &owner, GRACE_SUBMIT_MS).await?;
     let feeds = request.plan.feeds.clone();
     let done = Arc::new(AtomicU64::new(0));
@@ -226,6 +248,7 @@ async fn attached(
     let spec = Arc::new(request.plan.spec.clone());
     let options = options(request, &spec, shelf.is_some(), log);
     let history = prepare_history(&request.plan, store, shelf).await?;
+    disbelieve(&spec, store, shelf).await?;
     let watch = store.watch(&spec.id, options.live).await?;
     open(store, &spec, &options.coordinator, options.grace_ms).await?;
     let done = Arc::new(AtomicU64::new(0));

@@ -35,13 +35,21 @@ impl History {
 }
 
 impl Store {
-    /// Ids that did not pass when `project` last ran them; empty if nothing is known.
+    /// Ids that did not pass when `project` last ran them; `None` if that is not known.
     ///
     /// # Errors
     /// The server's.
-    pub async fn unpassed_load(&self, project: &str) -> Result<BTreeSet<String>, StoreError> {
+    pub async fn unpassed_load(&self, project: &str) -> Result<Option<BTreeSet<String>>, StoreError> {
         let answer = self.read("history", redis::pipe().get(self.keys().unpassed(project))).await?;
-        Ok(answer.first().and_then(|v| serde_json::from_str(&text(v)).ok()).unwrap_or_default())
+        Ok(answer.first().and_then(|v| serde_json::from_str(&text(v)).ok()))
+    }
+
+    /// It is not known any more what did not pass: a run has begun, and may end without a word.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn unpassed_forget(&self, project: &str) -> Result<(), StoreError> {
+        self.read("history", redis::pipe().del(self.keys().unpassed(project))).await.map(drop)
     }
 
     /// Replaces the ids that did not pass.

@@ -223,5 +223,5 @@ impl Shown {
 
 fn say(bytes: &[u8]) -> Result<(), Error> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| Error::io("write to standard output", e))
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| Error::report("standard output", e))
 }

@@ -71,7 +71,9 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
         return (Exit::TestsFailed, "the framework's own session failed at its end".into());
     }
     if view.state == "incomplete" || tests.count(Outcome::Lost) > 0 {
-        return (Exit::Incomplete, "some tests were lost with their workers".into());
+        let lost = tests.count(Outcome::Lost) > 0 || tests.count(Outcome::Cancelled) == 0;
+        let because = if lost { "some tests were lost with their workers" } else { "some tests were cancelled" };
+        return (Exit::Incomplete, because.into());
     }
     if evidence.fail_on_flaky && tests.flaky > 0 {
         return (Exit::TestsFailed, "flaky tests count as failed (--fail-on-flaky)".into());

@@ -6,7 +6,7 @@ use remuda_protocol::spec::{GroupKind, GroupSpec, JobSpec};
 
 use super::{Feed, Items, Plan};
 
-/// Ids that did not pass, by group name.
+/// Ids that did not pass, by group name. Of a group that is not there nothing is known: all of it is meant.
 pub type Unpassed = BTreeMap<String, BTreeSet<String>>;
 
 /// The plan with only those tests, and only the groups that they need; `None` if there is nothing to do. Groups of
@@ -18,7 +18,7 @@ pub fn narrow(plan: Plan, unpassed: &Unpassed) -> Option<Plan> {
         return None;
     }
     let number = |old: u32| kept.iter().position(|&k| k == old).and_then(|at| u32::try_from(at).ok());
-    let of = |group: &GroupSpec| unpassed.get(&group.name).cloned().unwrap_or_default();
+    let of = |group: &GroupSpec| unpassed.get(&group.name);
     let groups: Vec<GroupSpec> = kept
         .iter()
         .map(|&old| {
@@ -27,7 +27,7 @@ pub fn narrow(plan: Plan, unpassed: &Unpassed) -> Option<Plan> {
             GroupSpec {
                 needs: group.needs.iter().filter_map(|&need| number(need)).collect(),
                 collects: group.collects.and_then(number),
-                only: if collected { of(group).into_iter().collect() } else { Vec::new() },
+                only: of(group).filter(|_| collected).into_iter().flatten().cloned().collect(),
                 ..group.clone()
             }
         })
@@ -39,7 +39,7 @@ pub fn narrow(plan: Plan, unpassed: &Unpassed) -> Option<Plan> {
         let wanted = of(&groups[group as usize]);
         let items = match &feed.items {
             Items::Known(ids) if groups[group as usize].kind == GroupKind::Tests => {
-                Items::Known(ids.iter().filter(|id| wanted.contains(*id)).cloned().collect())
+                Items::Known(ids.iter().filter(|id| wanted.is_none_or(|w| w.contains(*id))).cloned().collect())
             }
             items => items.clone(),
         };
@@ -50,7 +50,7 @@ pub fn narrow(plan: Plan, unpassed: &Unpassed) -> Option<Plan> {
 
 /// Numbers of the groups that are wanted, in order.
 fn kept(groups: &[GroupSpec], unpassed: &Unpassed) -> Vec<u32> {
-    let wanted = |g: &GroupSpec| g.kind == GroupKind::Tests && unpassed.get(&g.name).is_some_and(|ids| !ids.is_empty());
+    let wanted = |g: &GroupSpec| g.kind == GroupKind::Tests && unpassed.get(&g.name).is_none_or(|ids| !ids.is_empty());
     let mut kept: BTreeSet<u32> = (0..).zip(groups).filter(|(_, g)| wanted(g)).map(|(n, _)| n).collect();
     let collectors: Vec<u32> =
         (0..).zip(groups).filter(|(_, g)| g.collects.is_some_and(|t| kept.contains(&t))).map(|(n, _)| n).collect();
@@ -71,8 +71,11 @@ mod tests {
     use super::*;
     use crate::job::tests::plan_of;
 
+    /// What did not pass in one group; all of the others did.
     fn unpassed(group: &str, ids: &[&str]) -> Unpassed {
-        Unpassed::from([(group.to_owned(), ids.iter().map(ToString::to_string).collect())])
+        let mut known = Unpassed::from([("lint".to_owned(), BTreeSet::new()), ("web".to_owned(), BTreeSet::new())]);
+        known.insert(group.to_owned(), ids.iter().map(ToString::to_string).collect());
+        known
     }
 
     const FILE: &str = "[groups.db]\nup = \"./up\"\n[groups.lint]\nadapter = \"command\"\ncommand = \"lint {item}\"\nitems = [\"a\", \"b\", \"c\"]\n\
@@ -98,6 +101,17 @@ mod tests {
     #[test]
     fn nothing_failed_is_nothing_to_do() {
         assert_eq!(narrow(plan_of(FILE, Default::default()).unwrap(), &unpassed("web", &[])), None);
-        assert_eq!(narrow(plan_of(FILE, Default::default()).unwrap(), &Unpassed::new()), None);
+    }
+
+    #[test]
+    fn what_is_not_known_runs_whole() {
+        let plan = plan_of(FILE, Default::default()).unwrap();
+        assert_eq!(narrow(plan.clone(), &Unpassed::new()), Some(plan.clone()));
+        let mut known = unpassed("web", &[]);
+        known.remove("web");
+        let some = narrow(plan, &known).unwrap();
+        let names: Vec<&str> = some.spec.groups.iter().map(|g| g.name.as_str()).collect();
+        assert_eq!(names, ["db", "web@collect", "web"]);
+        assert!(some.spec.groups[2].only.is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::support::{Farm, Ranch, Seen, facts, of};
 
 /// The interpreter that `make setup` prepares.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/python");
     assert!(python.exists(), "{} is missing: run `make setup`", python.display());
     python

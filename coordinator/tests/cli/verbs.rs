@@ -242,11 +242,30 @@ fn last_failed_works_without_a_farm_too() {
         "remuda.toml",
         "[groups.g]\nadapter = \"command\"\ncommand = \"test -e healed || test {item} = a\"\nitems = [\"a\", \"b\"]\n",
     );
-    ranch.run(&["run"]).exits(1);
+    // of a first run nothing is known: it must not pass unrun
+    ranch
+        .run(&["run", "--last-failed"])
+        .exits(1)
+        .says(&["it is not known what of g did not pass", "2 tasks: 1 passed"]);
     ranch.run(&["run", "--last-failed"]).exits(1).says(&["1 task: 0 passed, 1 failed"]);
     ranch.write("healed", "");
     ranch.run(&["run", "--last-failed"]).exits(0).says(&["1 task: 1 passed"]);
     ranch.run(&["run", "--last-failed"]).exits(0).says(&["nothing to do"]);
+}
+
+#[test]
+fn what_was_never_collected_is_not_taken_for_passed() {
+    let lab = Lab::new("1");
+    let python = crate::pytest::python().display().to_string();
+    let pytest = ["--", &python, "-m", "pytest", "-q"];
+    let (all, again) = ([&["run"], &pytest[..]].concat(), [&["run", "--last-failed"], &pytest[..]].concat());
+    lab.ranch.write("test_a.py", "def test_a(): pass\n");
+    lab.run(&all).exits(0);
+    lab.run(&again).exits(0).says(&["nothing to do"]);
+    lab.ranch.write("test_a.py", "import no_such_module_here\n");
+    lab.run(&all).exits(2);
+    lab.run(&again).exits(2).says(&["it is not known", "no_such_module_here"]);
+    lab.run(&["retry", "latest"]).exits(2).says(&["no_such_module_here"]);
 }
 
 #[test]

@@ -68,7 +68,8 @@ fn output(exited: &Exited) -> Detail {
     let mut sections = Vec::new();
     for (name, bytes) in [("stdout", out), ("stderr", err)] {
         if !bytes.is_empty() {
-            sections.push((name.to_owned(), clipped(&bytes)));
+            // what was kept is short already, and says itself what was not
+            sections.push((name.to_owned(), String::from_utf8_lossy(&bytes).into_owned()));
         }
     }
     Detail { sections, ..Detail::default() }
@@ -123,6 +124,29 @@ mod tests {
     fn an_item_is_quoted_in_a_shell_line() {
         let template = Template::Shell("cat {} | wc -l > {.}.n".into());
         assert_eq!(argv(&template, "it's.txt", 0, 0)[2], r"cat 'it'\''s.txt' | wc -l > 'it'\''s'.n");
+    }
+
+    #[test]
+    fn what_was_dropped_is_told_once_and_right() {
+        let piece = |stream, len| crate::warden::Piece { stream, ms: 0, len };
+        let exited = Exited {
+            id: 1,
+            code: Some(0),
+            signal: None,
+            reason: Reason::Exit,
+            error: None,
+            wall_us: 0,
+            user_us: 0,
+            system_us: 0,
+            max_rss_kib: 0,
+            strays: 0,
+            dropped_bytes: 5_000,
+            whole: crate::warden::Whole::default(),
+            pieces: vec![piece(Stream::Out, 65_536), piece(Stream::Dropped, 5_000), piece(Stream::Out, 65_536)],
+            output: vec![b'x'; 131_072],
+        };
+        let text = &judge(&exited).1.sections[0].1;
+        assert_eq!((text.matches("[... 5000 bytes dropped ...]").count(), text.matches("cut").count()), (1, 0));
     }
 
     #[test]

@@ -16,7 +16,7 @@ local function learn(c, group, wide)
   local e = parse_entry(text)
   if wide <= e.cost then return end
   -- cheaper than was feared: somebody may be waiting to steal
-  if wide < cut_cost(group, e) then ring(lane_of(c.j, c.lane).class, 1) end
+  if wide < cut_cost(group, e) then ring(lane_of(c.j, c.lane).class, 1, job_of(c.j)) end
   e.cost = wide
   call('HSET', cur, field, entry_text(e))
 end
