@@ -130,6 +130,7 @@ impl Daemon {
                 self.departures.loader_ended(id, command::judge(&exited).1, given_back);
                 self.tick_departures(Instant::now());
             }
+            KeeperEvent::Gone { .. } if self.warden.is_dead() => drop(self.loaders.remove(&id)),
             KeeperEvent::Gone { .. } => {
                 let message = "its supervisor was killed".to_owned();
                 self.departures.loader_ended(id, Detail { message, ..Detail::default() }, false);

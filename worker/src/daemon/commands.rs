@@ -85,6 +85,8 @@ impl Daemon {
                     }
                 }
             }
+            // with the warden all keepers end, and no attempt is to blame: `bury` is next
+            KeeperEvent::Gone { .. } if self.warden.is_dead() => self.slots[slot as usize].keeper = None,
             KeeperEvent::Gone { .. } => self.on_keeper_gone(slot),
             KeeperEvent::Tail { id, bytes, .. } => self.show_tail(slot, id, &bytes),
             KeeperEvent::Output { id, stream, bytes, .. } => self.on_live_output(slot, id, stream, bytes),

@@ -191,6 +191,13 @@ impl Warden {
         self.end().await;
     }
 
+    /// Whether it has died, also when that has not been told yet: its keepers end with it, and may be heard first.
+    pub fn is_dead(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        *self.ended.borrow() || state.is_none_or(|state| matches!(state, 'Z' | 'X'))
+    }
+
     /// The same for somebody who does not hold the warden.
     pub fn end(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut ended = self.ended.clone();
