@@ -8,7 +8,7 @@ use remuda_store::{NextCall, NextReply, StoreError, TaskResult, Verdict, Want};
 use uuid::Uuid;
 
 use super::inbox::Message;
-use super::slots::{Abort, Assignment};
+use super::slots::{self, Abort, Assignment};
 use super::{Daemon, WorkerError};
 use crate::heartbeat::{Held, Pulse};
 use crate::warden::boottime_now_ms;
@@ -17,6 +17,8 @@ use crate::warden::boottime_now_ms;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// So many results are sent at once at most, and so many claimed.
 const BATCH: usize = 100;
+/// For so many slots is asked at once at most.
+const WANTS: usize = 64;
 /// About how much work a claim should cover.
 const BUDGET_US: u64 = 200_000;
 /// So many times the price of a process's start is worth a claim; at most a minute, so that others get their turn.
@@ -206,10 +208,7 @@ impl Daemon {
             warm: s.warm.clone(),
             with_ms: u64::try_from(s.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
-        // empty hands first: what is left must not go to a slot that still has some
-        let mut asking: Vec<&super::Slot> = self.slots.iter().filter(|s| s.wants()).collect();
-        asking.sort_by_key(|s| s.queue.len());
-        asking.into_iter().take(64).map(want).collect()
+        slots::asking(&self.slots).take(WANTS).map(want).collect()
     }
 
     /// About how much work a slot's next claim should cover: much more than a process's start, where that is paid.

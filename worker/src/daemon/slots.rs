@@ -35,7 +35,7 @@ pub(super) struct Assignment {
     /// Unit number or manifest position under which it was handed on; `None`: not yet.
     pub(super) sent: Option<u64>,
     pub(super) started: Option<Instant>,
-    /// When a collect or a wait on something else began, so that it is not begun twice.
+    /// Why it is being stopped, if it is.
     pub(super) abort: Option<Abort>,
     /// It cannot be run here, and the store is being asked who else can.
     pub(super) misfit: bool,
@@ -123,6 +123,15 @@ impl Slot {
     }
 }
 
+/// The slots that want work, the most urgent first. Those that have just found nothing come last: where there are more
+/// than one call may ask for, each must have had its turn before any has a second, or asking would never end. Then empty
+/// hands come first: what is left must not go to a slot that still has some.
+pub(super) fn asking(slots: &[Slot]) -> impl Iterator<Item = &Slot> {
+    let mut asking: Vec<&Slot> = slots.iter().filter(|s| s.wants()).collect();
+    asking.sort_by_key(|s| (s.dry, s.queue.len()));
+    asking.into_iter()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +160,16 @@ mod tests {
         slot.queue.pop_front();
         slot.queue.pop_front();
         assert!(slot.wants());
+    }
+
+    #[test]
+    fn who_found_nothing_lets_the_others_ask_first() {
+        let mut slots: Vec<Slot> = (0..5).map(Slot::new).collect();
+        slots[0].dry = true;
+        slots[1].take(claim(1, 4));
+        slots[1].queue.truncate(2);
+        slots[2].take(claim(2, 4));
+        assert_eq!(asking(&slots).map(|s| s.number).collect::<Vec<_>>(), [3, 4, 1, 0]);
     }
 
     #[test]
