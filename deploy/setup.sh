@@ -21,6 +21,7 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-ven
 # what the tests run besides: adapters, and the frameworks whose recipes are tried (docs/recipes.md)
 if [ "$what" != demo ]; then
   need flock util-linux
+  need openssl openssl
   need ruby ruby
   need rspec ruby-rspec
   need bundle ruby-bundler

@@ -148,7 +148,7 @@ pub struct ItemFlags {
     /// Items are the lines of this file; - is standard input
     #[arg(short = 'a', long = "arg-file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Split items into columns at this text
+    /// Split items into columns at this text or pattern
     #[arg(short = 'C', long, value_name = "SEP")]
     pub colsep: Option<String>,
     /// So many items for each command

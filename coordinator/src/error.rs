@@ -274,6 +274,9 @@ fn spec_hint(error: &SpecError) -> Option<String> {
 fn store_hint(error: &StoreError) -> Option<&'static str> {
     Some(match error {
         StoreError::Address { .. } => "write redis://host:6379, rediss://host:6379 (TLS) or unix:///path/to/redis.sock",
+        StoreError::Unreachable { why, .. } if why.contains("certificate") => {
+            "the server's certificate must be signed for this name by an authority that this machine trusts: put that authority's PEM file into the machine's store, or name it in SSL_CERT_FILE"
+        }
         StoreError::Unreachable { .. } => {
             "see whether it runs and can be reached from here; without --redis, Remuda starts one of its own"
         }

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use regex_lite::Regex;
 use remuda_protocol::item;
 
 use super::check_item;
@@ -32,49 +33,59 @@ pub struct Source {
 }
 
 /// What columns of an item are split at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Separator {
     /// This text.
     Text(String),
     /// Any blanks.
     Blanks,
+    /// Whatever this matches.
+    Pattern(Regex),
 }
 
+impl PartialEq for Separator {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for Separator {}
+
 impl Separator {
-    /// Reads it as it was typed: text, `\t` for a tab, `\s+` for blanks.
+    /// Reads it as it was typed: text, a regular expression, `\s+` for blanks. A single character is text.
     ///
     /// # Errors
-    /// It is some other regular expression.
+    /// It is empty, or no regular expression.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Error::Usage("--colsep needs a text that separates columns, such as `,` or `\\t`".into()));
+        }
         if matches!(text, r"\s+" | " +" | r"\s*") {
             return Ok(Self::Blanks);
         }
-        let (mut plain, mut escaped) = (String::new(), false);
-        for c in text.chars() {
-            match (escaped, c) {
-                (true, 't') => plain.push('\t'),
-                (true, 'n') => plain.push('\n'),
-                (true, c) if c.is_ascii_punctuation() => plain.push(c),
-                (false, '\\') => {}
-                (false, c) if text.chars().count() == 1 || !"[](){}*+?^$".contains(c) => plain.push(c),
-                _ => {
-                    return Err(Error::Usage(format!(
-                        "--colsep `{text}`: only text, \\t and \\s+ separate columns here, not other regular expressions"
-                    )));
-                }
-            }
-            escaped = !escaped && c == '\\';
+        if text.chars().count() == 1 || !text.contains(|c| r"\[](){}*+?^$.|".contains(c)) {
+            return Ok(Self::Text(text.to_owned()));
         }
-        if plain.is_empty() {
-            return Err(Error::Usage("--colsep needs a text that separates columns, such as `,` or `\\t`".into()));
+        let pattern = Regex::new(text);
+        pattern.map(Self::Pattern).map_err(|e| {
+            Error::Usage(format!("--colsep `{text}` is no regular expression: {e}; `\\` before a sign makes it a text"))
+        })
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Blanks => " +",
+            Self::Pattern(pattern) => pattern.as_str(),
         }
-        Ok(Self::Text(plain))
     }
 
     fn split(&self, text: &str) -> Vec<String> {
+        let column = |c: &str| c.trim().to_owned();
         match self {
-            Self::Text(separator) => text.split(separator.as_str()).map(|c| c.trim().to_owned()).collect(),
+            Self::Text(separator) => text.split(separator.as_str()).map(column).collect(),
             Self::Blanks => text.split_whitespace().map(str::to_owned).collect(),
+            Self::Pattern(pattern) => pattern.split(text).map(column).collect(),
         }
     }
 }
@@ -286,9 +297,13 @@ mod tests {
         assert_eq!(shown(&split), ["a|b c", "d"]);
         let blanks = Rows { split: Some(Separator::parse(r"\s+").unwrap()), ..split };
         assert_eq!(shown(&blanks), ["a,|b|c", "d"]);
-        assert_eq!(Separator::parse(r"\t").unwrap(), Separator::Text("\t".into()));
-        assert_eq!(Separator::parse(r"\|").unwrap(), Separator::Text("|".into()));
-        assert!(Separator::parse("[,;]").unwrap_err().to_string().contains("regular expressions"));
+        let columns = |separator: &str, text: &str| Separator::parse(separator).unwrap().split(text);
+        assert_eq!(columns(r"\t", "a\tb c\t"), ["a", "b c", ""]);
+        assert_eq!((columns(r"\|", "a|b"), columns("|", "a|b")), (columns(",", "a,b"), columns("-", "a-b")));
+        assert_eq!(columns("[,;] *|::", "a, b;c::d"), ["a", "b", "c", "d"]);
+        let error = Separator::parse("(,").unwrap_err().to_string();
+        assert!(error.starts_with("--colsep `(,` is no regular expression: "), "{error}");
+        assert!(Separator::parse("").is_err());
     }
 
     #[test]

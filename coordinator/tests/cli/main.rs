@@ -14,4 +14,5 @@ mod pytest;
 mod streams;
 mod support;
 mod terminal;
+mod tls;
 mod verbs;

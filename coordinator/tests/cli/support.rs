@@ -15,6 +15,8 @@ use serde_json::Value;
 /// A folder with the program's state, temporary files and work in it.
 pub(crate) struct Ranch {
     dir: tempfile::TempDir,
+    /// Who signs what it trusts.
+    pub(crate) authority: Option<PathBuf>,
 }
 
 /// What a run left to see.
@@ -51,7 +53,7 @@ impl Ranch {
         for part in ["tmp", "work", "state"] {
             std::fs::create_dir(dir.path().join(part)).unwrap();
         }
-        Self { dir }
+        Self { dir, authority: None }
     }
 
     pub(crate) fn work(&self) -> PathBuf {
@@ -76,7 +78,8 @@ impl Ranch {
             .env("TMPDIR", at("tmp"))
             .env("XDG_STATE_HOME", at("state"))
             .env("HOME", self.dir.path())
-            .env_remove("XDG_CONFIG_HOME");
+            .env_remove("XDG_CONFIG_HOME")
+            .envs(self.authority.as_ref().map(|file| ("SSL_CERT_FILE", file)));
         command
     }
 
@@ -206,6 +209,26 @@ impl Farm {
             std::thread::yield_now();
         }
         Self { child, workers: Vec::new(), port, url: format!("redis://127.0.0.1:{port}"), _dir: dir }
+    }
+
+    /// A server that also speaks TLS, with the certificate and the key in that folder; its address is that one.
+    pub(crate) fn with_tls(folder: &Path) -> Self {
+        let (port, file) = (free_port().to_string(), |name: &str| folder.join(name).display().to_string());
+        let (cert, key) = (file("server.pem"), file("server.key"));
+        let mut farm = Self::start(&[
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &cert,
+            "--tls-auth-clients",
+            "no",
+        ]);
+        farm.url = format!("rediss://127.0.0.1:{port}");
+        farm
     }
 
     pub(crate) fn url(&self) -> String {
