@@ -72,7 +72,7 @@ impl<'a> Item<'a> {
         let Some(n) = column else {
             return self.columns.iter().map(|c| quote(changed(c, how))).collect::<Vec<_>>().join(" ");
         };
-        self.columns.get(n - 1).map_or_else(String::new, |c| quote(changed(c, how)))
+        self.columns.get(n.wrapping_sub(1)).map_or_else(String::new, |c| quote(changed(c, how)))
     }
 
     /// The value of the placeholder at the beginning of `text`, and its length; `None` if there is none.
@@ -86,11 +86,14 @@ impl<'a> Item<'a> {
             "item" => self.part(None, "", quote),
             "" | "." | "/" | "//" | "/." => self.part(None, word, quote),
             _ => {
+                let (last, word) = word.strip_prefix('-').map_or((false, word), |rest| (true, rest));
                 let digits = word.bytes().take_while(u8::is_ascii_digit).count();
                 let (n, how) = word.split_at(digits);
-                let column: usize = n.parse().ok().filter(|n| *n > 0)?;
+                let n: usize = n.parse().ok().filter(|n| *n > 0)?;
+                // before the first column there is as little as behind the last
+                let column = if last { (self.columns.len() + 1).saturating_sub(n) } else { n };
                 // `{4}` of a regular expression stays where there is no fourth column to mean
-                if !matches!(how, "" | "." | "/" | "//" | "/.") || (!self.row && column > 1) {
+                if !matches!(how, "" | "." | "/" | "//" | "/.") || (!self.row && column != 1) {
                     return None;
                 }
                 self.part(Some(column), how, quote)
@@ -115,10 +118,13 @@ fn base(value: &str) -> &str {
     value.rsplit('/').next().unwrap_or(value)
 }
 
+/// As `dirname` has it: slashes at the end are none of its last part.
 fn folder(value: &str) -> &str {
-    match value.rfind('/') {
+    let plain = value.trim_end_matches('/');
+    match plain.rfind('/') {
         Some(0) => "/",
-        Some(at) => &value[..at],
+        Some(at) => &plain[..at],
+        None if plain.len() < value.len() && plain.is_empty() => "/",
         None => ".",
     }
 }
@@ -206,6 +212,7 @@ mod tests {
         );
         assert_eq!(filled("{//} {/.} {1/.} {1}", "d/e/f.tar.gz"), "d/e f.tar f.tar d/e/f.tar.gz");
         assert_eq!((filled("{//}", "g"), filled("{//}", "/a")), (".".into(), "/".into()));
+        assert_eq!(filled("{//} {//}", "d/") + &filled("{//}", "//") + &filled("{//}", ""), ". ./.");
         assert_eq!((filled("{.}", ".bashrc"), filled("{.}", "a.d/b")), (".bashrc".into(), "a.d/b".into()));
     }
 
@@ -213,6 +220,8 @@ mod tests {
     fn the_columns_of_a_row_have_numbers_and_come_together_as_words() {
         let id = row(["d/a.c", "it's"]);
         assert_eq!(filled("{2} {1/.} {} {3}|", &id), r"'it'\''s' a d/a.c 'it'\''s' |");
+        assert_eq!(filled("{-1} {-2/} {-3}|", &id), r"'it'\''s' a.c |");
+        assert_eq!(filled("{-1} {-2}", "a"), "a {-2}");
         assert_eq!(Item::new(&id, 0).shown(), "d/a.c it's");
         assert_eq!(Item::new(&row(["a", ""]), 0).columns, ["a", ""]);
     }

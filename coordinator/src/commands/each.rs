@@ -158,7 +158,12 @@ fn dry_run(global: &Global, args: &Each, context: &Context, draft: Draft, settin
     }
     let mut text = String::new();
     for (id, index) in ids.zip(0..) {
-        text.push_str(&item::command(&template, &Item::new(&id?, index), 0));
+        let id = id?;
+        let item = Item::new(&id, index);
+        if args.items.tag {
+            text.push_str(&format!("{}\t", item.shown()));
+        }
+        text.push_str(&item::command(&template, &item, 0));
         text.push('\n');
         if text.len() > 1 << 16 {
             print(&std::mem::take(&mut text))?;

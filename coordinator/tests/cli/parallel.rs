@@ -36,6 +36,9 @@ fn lists_are_combined_linked_split_and_grouped() {
         dry(&["echo {1/} {2/.} {1//} {2.}", ":::", "d/e/f.tar.gz", ":::", "x/y.c"]),
         ["echo f.tar.gz y d/e x/y"]
     );
+    assert_eq!(dry(&["echo {-1} {-2} {-3}", ":::", "a", ":::", "x"]), ["echo x a "]);
+    assert_eq!(dry(&["-C", "[,;] *", "echo {2} {-1}", ":::", "a; b,c"]), ["echo b c"]);
+    assert_eq!(dry(&["--tag", "-C", ",", "echo", ":::", "a,b"]), ["a b\techo a b"]);
     assert_eq!(dry(&[":::", "echo one", "ls -l | wc"]), ["echo one", "ls -l | wc"]);
 }
 
