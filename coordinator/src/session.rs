@@ -30,8 +30,9 @@ use crate::report::{Fact, Reporter};
 use crate::runlog;
 use crate::submit::Submission;
 
-/// Grace of an owner whose Redis is its own child.
-const GRACE_EMBEDDED: Duration = Duration::from_secs(5);
+/// Grace of an owner whose Redis is its own child: with its end everything ends at once, and while it is stopped or its
+/// machine sleeps nothing is amiss (docs/adr/0013).
+const GRACE_EMBEDDED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Grace of an owner on a farm.
 const GRACE_FARM: Duration = Duration::from_secs(120);
 /// Grace of whoever submits a job that goes on alone, ms.
@@ -249,7 +250,7 @@ async fn attached(
     let options = options(request, &spec, shelf.is_some(), log);
     let history = prepare_history(&request.plan, store, shelf).await?;
     disbelieve(&spec, store, shelf).await?;
-    let watch = store.watch(&spec.id, options.live).await?;
+    let watch = store.watch(&spec.id, true).await?;
     open(store, &spec, &options.coordinator, options.grace_ms).await?;
     let done = Arc::new(AtomicU64::new(0));
     let slots = if shelf.is_some() {

@@ -71,8 +71,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
     let created = created.map_or_else(chrono::Local::now, |at| at.with_timezone(&chrono::Local));
     let mut more: Vec<Box<dyn Reporter>> = Vec::new();
     if let Some(path) = &visit.joblog {
-        let out = std::io::BufWriter::new(outputs::create(path, "--joblog")?);
-        let log = JobLog::new(out, spec.clone(), created.to_utc(), true);
+        let log = JobLog::new(outputs::stream(path, "--joblog")?, spec.clone(), created.to_utc(), true);
         more.push(Box::new(log.map_err(|e| Error::report("the joblog", e))?));
     }
     let mut reporters = session::reporters(&request, &spec, &log.file, created, more)?;
@@ -87,7 +86,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         patience: visit.patience,
         ..session::options(&request, &spec, false, &log.path)
     };
-    let watch = store.watch(&spec.id, live).await?;
+    let watch = store.watch(&spec.id, true).await?;
     let mut run = Run::new(store, spec.clone(), options, reporters, start, Arc::new(AtomicU64::new(0)));
     let redis = format!("{}, farm {}", store.address(), store.farm());
     run.tell(&Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: None })?;

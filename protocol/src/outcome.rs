@@ -71,6 +71,9 @@ impl Outcome {
 /// Titles of the sections with what a runner printed past its framework's capture, on stdout and on stderr.
 pub const UNCAPTURED: [&str; 2] = ["Uncaptured stdout", "Uncaptured stderr"];
 
+/// Property of a collection: how its suite's output is captured, in pytest's words (`no`: not at all).
+pub const CAPTURE: &str = "capture";
+
 /// What an attempt leaves behind besides its outcome. Stored as JSON; every field may be absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -94,15 +94,19 @@ impl Store {
         Ok(defined.into_iter().zip(free).map(pool).collect())
     }
 
-    /// The tail that Redis keeps of what an attempt printed while it was looked at.
+    /// The tail that Redis keeps of what an attempt printed while it was looked at, and the offset at which it ends.
     ///
     /// # Errors
     /// The server's.
-    pub async fn tail(&self, job: &str, group: u32, task: u32, fence: u64) -> Result<Vec<u8>, StoreError> {
-        let answer = self.read("output", redis::pipe().get(self.keys().tail(job, group, task, fence))).await?;
-        Ok(match answer.into_iter().next() {
-            Some(redis::Value::BulkString(bytes)) => bytes,
-            _ => Vec::new(),
+    pub async fn tail(&self, job: &str, group: u32, task: u32, fence: u64) -> Result<(u64, Vec<u8>), StoreError> {
+        let mut pipe = redis::pipe();
+        pipe.atomic().hget(self.keys().logs(job), format!("{group}:{task}:{fence}"));
+        pipe.get(self.keys().tail(job, group, task, fence));
+        let mut answer = self.read("output", &pipe).await?.into_iter();
+        let end = answer.next().map(|v| number(&v)).unwrap_or_default();
+        Ok(match answer.next() {
+            Some(redis::Value::BulkString(bytes)) => (end, bytes),
+            _ => (end, Vec::new()),
         })
     }
 }

@@ -98,6 +98,11 @@ impl Keys {
         self.key("owners")
     }
 
+    /// Hash: how much of each attempt's output has been shown.
+    pub(crate) fn logs(&self, job: &str) -> String {
+        self.key(&format!("logs:{job}"))
+    }
+
     /// String: the tail of one attempt's output.
     pub(crate) fn tail(&self, job: &str, group: u32, task: u32, fence: u64) -> String {
         self.key(&format!("log:{job}:{group}:{task}:{fence}"))

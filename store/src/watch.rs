@@ -15,7 +15,7 @@ use crate::reply::{list, pairs, text};
 pub enum Message {
     /// A batch of a job's events.
     Events(Sequence, String),
-    /// Live output: group, task, fence, stream, bytes.
+    /// Live output.
     Output {
         /// Group number.
         group: u32,
@@ -25,6 +25,8 @@ pub enum Message {
         fence: u64,
         /// `o` or `e`.
         stream: String,
+        /// Where it begins in all that the attempt has shown so far.
+        offset: u64,
         /// The bytes.
         bytes: Vec<u8>,
     },
@@ -69,6 +71,7 @@ impl Subscription {
                 task: words.next()?.parse().ok()?,
                 fence: words.next()?.parse().ok()?,
                 stream: words.next()?.to_owned(),
+                offset: words.next()?.parse().ok()?,
                 bytes: bytes[end + 1..].to_vec(),
             });
         }

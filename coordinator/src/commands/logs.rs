@@ -1,6 +1,6 @@
 //! `remuda logs`: what tasks printed, from the start and as it comes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::cli::Global;
 use crate::cli::verbs::Logs;
 use crate::error::{Error, Exit};
 use crate::farm::Farm;
+use crate::follow::shown::left;
+use crate::follow::view::TaskKey;
 use crate::overview::Overview;
 use crate::report::text::{length, name, status_word};
 
@@ -37,7 +39,7 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Error> {
         None => None,
     };
     let mut shown =
-        Shown { store: farm.store, job, only, tag: args.tag, names: HashMap::new(), live: HashSet::new(), last: None };
+        Shown { store: farm.store, job, only, tag: args.tag, names: HashMap::new(), seen: HashMap::new(), last: None };
     shown.so_far().await?;
     match watch {
         Some(watch) => shown.follow(watch).await,
@@ -51,8 +53,8 @@ struct Shown {
     only: Option<(u32, u32)>,
     tag: bool,
     names: HashMap<(u32, u32), String>,
-    /// Attempts whose output was seen as it came.
-    live: HashSet<(u64, u32)>,
+    /// Attempts whose output is shown as it comes, by fence and task: how many bytes of it have been.
+    seen: HashMap<(u64, u32), u64>,
     /// Whose output stands under the last heading.
     last: Option<(u32, u32)>,
 }
@@ -76,13 +78,10 @@ impl Shown {
                     for (record, detail) in part.iter().zip(details) {
                         match record.outcome {
                             Some(outcome) => {
-                                self.ended((group, record.task), outcome, record.us, &detail.unwrap_or_default())
-                                    .await?
+                                let detail = detail.unwrap_or_default();
+                                self.ended((group, record.task), record.fence, outcome, record.us, &detail).await?
                             }
-                            None if record.running => {
-                                let tail = self.store.tail(&self.job.head.id, group, record.task, record.fence).await?;
-                                self.print((group, record.task), &tail).await?;
-                            }
+                            None if record.running => self.catch_up((group, record.task), record.fence).await?,
                             None => {}
                         }
                     }
@@ -99,9 +98,8 @@ impl Shown {
         while !over {
             tokio::select! {
                 message = watch.next() => match message {
-                    Some(Message::Output { group, task, fence, bytes, .. }) if self.wants((group, task)) => {
-                        self.live.insert((fence, task));
-                        self.print((group, task), &bytes).await?;
+                    Some(Message::Output { group, task, fence, offset, bytes, .. }) if self.wants((group, task)) => {
+                        self.piece((group, task), fence, offset, &bytes).await?;
                     }
                     Some(Message::Events(at, batch)) if at > sequence => {
                         sequence = at;
@@ -138,11 +136,11 @@ impl Shown {
             match event {
                 Event::Ended { group, task, outcome, fence, us, .. }
                 | Event::Tried { group, task, outcome, fence, us, .. }
-                    if self.wants((group, task)) && !self.live.remove(&(fence, task)) =>
+                    if self.wants((group, task)) =>
                 {
                     let detail = self.store.details(&self.job.head.id, &[(group, task, fence)]).await?;
-                    self.ended((group, task), outcome, us, &detail.into_iter().next().flatten().unwrap_or_default())
-                        .await?;
+                    let detail = detail.into_iter().next().flatten().unwrap_or_default();
+                    self.ended((group, task), fence, outcome, us, &detail).await?;
                 }
                 Event::Job { state, .. } => over |= JobState::from_word(&state).is_some_and(JobState::is_over),
                 _ => {}
@@ -156,7 +154,51 @@ impl Shown {
         self.only.map_or(!collects, |only| only == task)
     }
 
-    async fn ended(&mut self, task: (u32, u32), outcome: Outcome, us: u64, detail: &Detail) -> Result<(), Error> {
+    /// A piece of live output. What came before it and was not heard is in the tail; what the tail had is not told again.
+    async fn piece(&mut self, task: TaskKey, fence: u64, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        if offset > self.seen(fence, task) {
+            self.catch_up(task, fence).await?;
+        }
+        let known = self.seen(fence, task).saturating_sub(offset);
+        let new = usize::try_from(known).ok().and_then(|known| bytes.get(known..)).unwrap_or_default();
+        self.seen.insert((fence, task.1), self.seen(fence, task).max(offset + bytes.len() as u64));
+        self.print(task, new).await
+    }
+
+    fn seen(&self, fence: u64, task: TaskKey) -> u64 {
+        self.seen.get(&(fence, task.1)).copied().unwrap_or(0)
+    }
+
+    /// What Redis keeps of an attempt's output so far, without what has been shown.
+    async fn catch_up(&mut self, task: TaskKey, fence: u64) -> Result<(), Error> {
+        let (end, tail) = self.store.tail(&self.job.head.id, task.0, task.1, fence).await?;
+        let new = usize::try_from(end.saturating_sub(self.seen(fence, task))).unwrap_or(usize::MAX);
+        if new > 0 {
+            self.seen.insert((fence, task.1), end);
+        }
+        self.print(task, &tail[tail.len() - new.min(tail.len())..]).await
+    }
+
+    async fn ended(
+        &mut self,
+        task: TaskKey,
+        fence: u64,
+        outcome: Outcome,
+        us: u64,
+        detail: &Detail,
+    ) -> Result<(), Error> {
+        let seen = self.seen.remove(&(fence, task.1)).unwrap_or(0);
+        let text = if seen > 0 { left(detail, seen) } else { self.whole(detail) };
+        if text.is_empty() && (seen > 0 || self.only.is_none()) {
+            return Ok(());
+        }
+        let how = format!(" ({}, {})", status_word(outcome).0.to_lowercase(), length(Duration::from_micros(us)));
+        self.heading(task, &how).await?;
+        self.body(task, text.as_bytes()).await
+    }
+
+    /// All that an attempt left.
+    fn whole(&self, detail: &Detail) -> String {
         let mut text = detail.text.clone();
         for (title, body) in &detail.sections {
             if !text.is_empty() && !text.ends_with('\n') {
@@ -167,12 +209,7 @@ impl Shown {
             }
             text.push_str(body);
         }
-        if text.is_empty() && self.only.is_none() {
-            return Ok(());
-        }
-        let how = format!(" ({}, {})", status_word(outcome).0.to_lowercase(), length(Duration::from_micros(us)));
-        self.heading(task, &how).await?;
-        self.body(task, text.as_bytes()).await
+        text
     }
 
     async fn print(&mut self, task: (u32, u32), bytes: &[u8]) -> Result<(), Error> {

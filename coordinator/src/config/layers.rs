@@ -150,7 +150,7 @@ settings! {
     /// Who is served first.
     priority: i32, Some("REMUDA_PRIORITY"), "0";
     /// Outlives the coordinator by.
-    owner_grace: Span, Some("REMUDA_OWNER_GRACE"), "5s; 2m on a farm";
+    owner_grace: Span, Some("REMUDA_OWNER_GRACE"), "24h; 2m on a farm";
     /// When the coordinator is gone.
     on_disconnect: OnDisconnect, Some("REMUDA_ON_DISCONNECT"), "cancel";
     /// Patience when no worker fits.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use remuda_protocol::event::Sequence;
@@ -107,6 +107,8 @@ pub struct Run {
     pub(super) pending: Vec<Change>,
     pub(super) behind: bool,
     pub(super) shown: Shown,
+    /// Whether live output is shown; a suite may turn out to want it.
+    pub(super) live: Arc<AtomicBool>,
     owner_epoch: u64,
     pub(super) away_since: Option<Instant>,
     next_look: Duration,
@@ -139,6 +141,7 @@ impl Run {
             view: JobView::new(&spec),
             names,
             spec,
+            live: Arc::new(AtomicBool::new(options.live)),
             options,
             reporters,
             start,
@@ -211,7 +214,7 @@ impl Run {
         let mut keys = self.keys.take();
         let _alive = (self.options.role == Role::Owner && self.options.grace_ms > 0).then(|| {
             let (job, options) = (self.spec.id.clone(), self.options.clone());
-            Alive::start(self.store.clone(), job, options.coordinator, options.grace_ms, options.live)
+            Alive::start(self.store.clone(), job, options.coordinator, options.grace_ms, self.live.clone())
         });
         let mut frame = tokio::time::interval(FRAME);
         frame.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -219,7 +222,7 @@ impl Run {
             tokio::select! {
                 message = next_of(&mut watch) => match message {
                     Some(Message::Events(sequence, text)) => self.batch(sequence, &text).await?,
-                    Some(Message::Output { group, task, fence, stream, bytes }) => {
+                    Some(Message::Output { group, task, fence, stream, bytes, .. }) => {
                         self.output((group, task), fence, &stream, bytes)?;
                     }
                     Some(Message::Control(_)) => {}
@@ -231,7 +234,7 @@ impl Run {
                 }
                 _ = frame.tick() => {
                     if watch.is_none() {
-                        watch = self.store.watch(&self.spec.id, self.options.live).await.ok();
+                        watch = self.store.watch(&self.spec.id, true).await.ok();
                     }
                     self.tick().await?;
                 }
@@ -308,12 +311,10 @@ impl Run {
 
     /// An owner renews its deadline; a visitor looks whether there is one.
     async fn renew(&mut self) -> Result<(), Error> {
-        let (job, options) = (self.spec.id.clone(), &self.options);
+        let (job, options, live) = (self.spec.id.clone(), &self.options, self.live.load(Relaxed));
         let adopted = match options.role {
-            Role::Owner => {
-                self.store.adopt(&job, &options.coordinator, self.owner_epoch, options.grace_ms, options.live).await
-            }
-            Role::Visitor { .. } => self.store.look_at(&job, options.live).await,
+            Role::Owner => self.store.adopt(&job, &options.coordinator, self.owner_epoch, options.grace_ms, live).await,
+            Role::Visitor { .. } => self.store.look_at(&job, live).await,
         };
         let Some(adopted) = self.tolerate(adopted)? else { return Ok(()) };
         self.behind |= adopted.sequence > self.sequence;

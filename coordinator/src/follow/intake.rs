@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use remuda_protocol::event::{Event, Sequence};
 use remuda_protocol::outcome::Detail;
@@ -145,6 +146,10 @@ impl Run {
                     self.evidence.collections.push(attempt.detail.exit);
                 }
                 self.evidence.answered |= attempt.is_answer();
+                if attempt.lets_output_through() {
+                    self.live.store(true, Relaxed);
+                    self.names.all_details = true; // what is shown late comes with results
+                }
                 // the next run knows no test by the number it had in this one
                 if attempt.kind == GroupKind::Tests && named {
                     self.lessons.learn(&attempt, end.first_in_slot);
@@ -185,7 +190,7 @@ impl Run {
 
     /// Live output of a task that runs; late pieces have been told with its result.
     pub(super) fn output(&mut self, task: TaskKey, fence: u64, stream: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        if !self.view.holds(task, fence) {
+        if !self.view.holds(task, fence) || !self.live.load(Relaxed) {
             return Ok(());
         }
         let error = stream == "e";
@@ -197,7 +202,7 @@ impl Run {
     /// Before a result: what its test printed and has not been shown live, if it should have been.
     fn tell_unseen(&mut self, fact: &Fact) -> Result<(), Error> {
         let (Fact::Ended(attempt) | Fact::Tried(attempt)) = fact else { return Ok(()) };
-        if !self.options.live {
+        if !self.live.load(Relaxed) {
             return Ok(());
         }
         for (error, text) in self.shown.rest(attempt) {

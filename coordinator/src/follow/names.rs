@@ -30,7 +30,8 @@ pub struct Names {
     buckets: HashMap<(u32, u32), Bucket>,
     hosts: HashMap<Arc<str>, String>,
     last: HashMap<SlotKey, Arc<str>>,
-    all_details: bool,
+    /// Whether details of passes are wanted, too.
+    pub all_details: bool,
 }
 
 impl Names {

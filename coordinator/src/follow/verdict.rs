@@ -41,7 +41,8 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
         ("incomplete", "deadline") => return (Exit::Incomplete, "the deadline has passed".into()),
         ("incomplete", "queue-timeout") => return (Exit::Incomplete, evidence.gave_up.clone()),
         ("cancelled", "owner") => {
-            return (Exit::Incomplete, "cancelled: this program could not reach Redis in time".into());
+            let because = "cancelled: whoever ran it was out of Redis' reach for longer than --owner-grace";
+            return (Exit::Incomplete, because.into());
         }
         ("cancelled", _) => return (Exit::Incomplete, "cancelled by somebody else".into()),
         _ => {}

@@ -146,6 +146,7 @@ impl<W: Write + Send> Console<W> {
 
     fn ended(&mut self, attempt: &Attempt) -> io::Result<()> {
         if attempt.kind == GroupKind::Collect {
+            self.look.live |= attempt.lets_output_through();
             return match attempt.outcome.is_failure() {
                 true => self.collection_failed(attempt),
                 false if attempt.is_answer() => self.say(&format!("{}\n", attempt.detail.text.trim_end())),
@@ -159,7 +160,7 @@ impl<W: Write + Send> Console<W> {
         let (word, colour) = status_word(attempt.outcome);
         let flaky = format!("FLAKY {}/{}", attempt.number, attempt.of.max(attempt.number));
         let (word, colour) = if attempt.is_flaky() { (flaky.as_str(), Colour::Yellow) } else { (word, colour) };
-        let mut title = format!("{} {}", took(attempt.us), self.title(&attempt.group, &attempt.id));
+        let mut title = format!("{} {}", time_of(attempt), self.title(&attempt.group, &attempt.id));
         let why = if attempt.outcome == Outcome::Skipped { attempt.why() } else { String::new() };
         if !why.is_empty() {
             title.push_str(&format!(" ({})", name(&why)));
@@ -315,6 +316,12 @@ pub fn counter_text(now: &Progress) -> String {
         text.push_str(&format!("; waiting: {}", now.waiting));
     }
     text
+}
+
+/// How long an attempt took, if anybody knows: what was cancelled has often not been timed.
+fn time_of(attempt: &Attempt) -> String {
+    let time = took(attempt.us);
+    if (attempt.outcome, attempt.us) == (Outcome::Cancelled, 0) { " ".repeat(time.len()) } else { time }
 }
 
 impl<W: Write + Send> Reporter for Console<W> {

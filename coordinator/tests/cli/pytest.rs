@@ -331,8 +331,21 @@ def test_waits():
 fn without_capture_what_tests_print_is_seen_while_they_run() {
     let ranch = Ranch::new();
     ranch.write("test_a.py", AT_THE_DOOR);
+    prints_while_it_runs(&ranch, &["-s"]);
+}
+
+#[test]
+fn a_suite_that_wants_no_capture_by_itself_is_heard_as_well() {
+    let ranch = Ranch::new();
+    ranch.write("test_a.py", AT_THE_DOOR);
+    ranch.write("pytest.ini", "[pytest]\naddopts = --capture=no\n");
+    prints_while_it_runs(&ranch, &[]);
+}
+
+fn prints_while_it_runs(ranch: &Ranch, flags: &[&str]) {
     let python = python().display().to_string();
-    let mut live = ranch.start(&["run", "-n", "2", "--", &python, "-m", "pytest", "-q", "-s"]);
+    let words = [&["run", "-n", "2", "--", &python, "-m", "pytest", "-q"], flags].concat();
+    let mut live = ranch.start(&words);
     let until = Instant::now() + Duration::from_secs(30);
     while !(ranch.console().contains("at the door\n") && ranch.console().contains("a child too\n")) {
         assert!(Instant::now() < until, "{}", ranch.console());

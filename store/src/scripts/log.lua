@@ -23,5 +23,5 @@ if num(known[1]) + #ARGV[5] <= num(known[2]) then
   end
   call('HINCRBY', job, 'log_bytes', after - before)
 end
-call('PUBLISH', key('log', c.j), table.concat({c.g, ARGV[2], ARGV[1], ARGV[4]}, ' ') .. '\n' .. ARGV[5])
+call('PUBLISH', key('log', c.j), table.concat({c.g, ARGV[2], ARGV[1], ARGV[4], int(offset)}, ' ') .. '\n' .. ARGV[5])
 return {'OK', have}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use remuda_protocol::outcome::{Detail, Outcome};
+use remuda_protocol::outcome::{CAPTURE, Detail, Outcome};
 use remuda_protocol::spec::{Adapter, GroupBy, GroupSpec, JobSpec};
 
 use super::inbox::Message;
@@ -293,7 +293,10 @@ impl Daemon {
                 if answer.is_some() {
                     loader.control.send(&ToRunner::Finish, Vec::new());
                 }
-                self.end_collect(id, Outcome::Passed, &answer.unwrap_or_default());
+                let mut detail = answer.unwrap_or_default();
+                let capture = loader.options.capture.iter().filter(|how| *how == "no");
+                detail.properties.extend(capture.map(|how| (CAPTURE.to_owned(), how.clone())));
+                self.end_collect(id, Outcome::Passed, &detail);
             }
             Err(message) => {
                 self.end_collect(id, Outcome::Errored, &Detail { message, ..Detail::default() });

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use remuda_store::{Logged, Store, StoreError};
 use tokio::sync::mpsc;
 
 use super::Daemon;
@@ -36,15 +37,15 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(store: remuda_store::Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         let (pieces, mut outgoing) = mpsc::channel::<Piece>(PIECES);
         tokio::spawn(async move {
             let mut offsets: HashMap<(u64, u32), u64> = HashMap::new();
             while let Some(piece) = outgoing.recv().await {
-                let offset = offsets.entry((piece.fence, piece.task)).or_default();
-                match store.log(piece.fence, piece.task, *offset, piece.stream, &piece.bytes).await {
-                    Ok(remuda_store::Logged::Ok(next) | remuda_store::Logged::Gap(next)) => *offset = next,
-                    Ok(remuda_store::Logged::Stale) => _ = offsets.remove(&(piece.fence, piece.task)),
+                let of = (piece.fence, piece.task);
+                match send(&store, &piece, offsets.get(&of).copied().unwrap_or(0)).await {
+                    Ok(Some(next)) => _ = offsets.insert(of, next),
+                    Ok(None) => _ = offsets.remove(&of),
                     Err(error) => tracing::debug!(%error, "live output was dropped"),
                 }
                 if offsets.len() > PIECES {
@@ -60,6 +61,21 @@ impl Live {
             let _ = self.pieces.try_send(Piece { fence: of.fence, task: of.task, stream, bytes });
         }
     }
+}
+
+/// Sends a piece; returns the offset of the next one, or nothing if the attempt is not ours any more. Where `offset` has
+/// been forgotten, or the server has, its answer says where the piece goes.
+async fn send(store: &Store, piece: &Piece, offset: u64) -> Result<Option<u64>, StoreError> {
+    let length = piece.bytes.len() as u64;
+    let mut at = offset;
+    for _ in 0..2 {
+        match store.log(piece.fence, piece.task, at, piece.stream, &piece.bytes).await? {
+            Logged::Stale => return Ok(None),
+            Logged::Ok(next) if next == at + length => return Ok(Some(next)),
+            Logged::Ok(next) | Logged::Gap(next) => at = next,
+        }
+    }
+    Ok(Some(at))
 }
 
 impl Daemon {

@@ -133,6 +133,11 @@ impl Capture {
         }
     }
 
+    /// Bytes that were pushed so far.
+    pub(super) fn printed(&self) -> u64 {
+        (self.head.len() + self.tail.len()) as u64 + self.dropped
+    }
+
     /// Whether so many more bytes all go into the head.
     pub(super) fn has_room(&self, count: usize) -> bool {
         !self.head_full && count <= self.head_limit - self.head.len()

@@ -32,6 +32,9 @@ const LIVE_CHUNK: usize = 32 << 10;
 /// More than this is not held for the daemon; one look at both pipes cannot bring more.
 const LIVE_LIMIT: usize = 512 << 10;
 
+/// What was printed before somebody looked is sent as far back as this.
+const LIVE_BACK: usize = 128 << 10;
+
 /// What cannot be killed in this time is reported as an error.
 const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -196,9 +199,22 @@ impl Running {
         }
     }
 
-    /// Switches live output.
+    /// Switches live output. Whoever begins to look sees first what nobody has seen yet, as far as it was kept.
     pub(super) fn set_live(&mut self, on: bool) {
-        self.live = Live { on, ..Live::default() };
+        let printed = self.capture.printed();
+        if !on {
+            self.live = Live { passed: printed - self.live.bytes as u64, ..Live::default() };
+        } else if !self.live.on {
+            let unseen = usize::try_from(printed - self.live.passed).unwrap_or(usize::MAX);
+            let last = self.capture.last(unseen.min(LIVE_BACK));
+            (self.live.on, self.live.dropped) = (true, (unseen - last.bytes.len()) as u64);
+            let mut rest = &last.bytes[..];
+            for piece in last.pieces {
+                let (now, later) = rest.split_at(usize::try_from(piece.len).unwrap_or(0));
+                self.live.push(piece.stream, piece.ms, now);
+                rest = later;
+            }
+        }
     }
 
     /// Live output that has waited long enough, as it must be sent; `room` is false when the daemon does
@@ -286,6 +302,8 @@ fn pipe() -> io::Result<(File, OwnedFd)> {
 #[derive(Debug, Default)]
 struct Live {
     on: bool,
+    /// When it was switched off: bytes that had been sent, or missed.
+    passed: u64,
     chunks: Vec<(Stream, u64, Vec<u8>)>,
     bytes: usize,
     since: Option<Instant>,

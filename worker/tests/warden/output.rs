@@ -149,6 +149,27 @@ async fn live_output_arrives_while_it_runs_and_can_be_switched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_begins_to_look_sees_what_nobody_has_seen_and_nothing_twice() {
+    let (_warden, mut keeper) = warden().await;
+    let mut witness = Witness::new();
+    let script = "mkfifo more; echo one; echo a >&9; read x <go; echo two; echo b >&9; read x <more; echo three";
+    keeper.run(sh(1, &witness.script(script))).unwrap();
+    started(&mut keeper).await;
+    for (n, printed, go) in [(1, &b"one\n"[..], "go"), (2, b"two\n", "more")] {
+        witness.ready(n);
+        keeper.live(1, true).unwrap();
+        let KeeperEvent::Output { bytes, dropped, .. } = next(&mut keeper).await else { panic!() };
+        assert_eq!((bytes.as_slice(), dropped), (printed, 0));
+        keeper.live(1, false).unwrap();
+        keeper.tail(1).unwrap();
+        let KeeperEvent::Tail { .. } = next(&mut keeper).await else { panic!("switched off") };
+        std::fs::write(witness.dir.path().join(go), "x\n").unwrap();
+    }
+    let KeeperEvent::Exited(exited) = next(&mut keeper).await else { panic!("switched off") };
+    assert_eq!(exited.output, b"one\ntwo\nthree\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_daemon_that_does_not_read_delays_nobody_and_is_told_what_it_missed() {
     let (_warden, mut keeper) = warden().await;
     let before = settled_kib(&mut keeper).await;
