@@ -12,8 +12,10 @@ use remuda_protocol::id::file_of;
 use remuda_protocol::item::Item;
 use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::GroupKind;
+use remuda_store::HostReport;
 
-use super::{Attempt, Fact, Reporter, whole};
+use super::{Attempt, Fact, Reporter, Summary, whole};
+use crate::error::Exit;
 use crate::follow::view::TaskKey;
 
 /// Characters of Unicode that XML cannot hold, besides the control characters that the writer takes out.
@@ -26,23 +28,52 @@ pub struct Junit {
     start: DateTime<FixedOffset>,
     results: BTreeMap<TaskKey, Attempt>,
     tries: BTreeMap<TaskKey, Vec<Attempt>>,
-    late: Vec<(String, String, String)>,
-    failed_ends: Vec<(String, String)>,
+    beside: Vec<Beside>,
+}
+
+/// An error that is none of a test.
+struct Beside {
+    suite: &'static str,
+    class: &'static str,
+    name: String,
+    message: String,
+    text: String,
+}
+
+impl Beside {
+    fn late(host: &str, fixture: &str, text: &str) -> Self {
+        let message = format!("teardown of {fixture} failed on {host}");
+        Self { suite: "late teardown", class: "teardown", name: fixture.into(), message, text: text.into() }
+    }
+
+    fn failed_end(report: &HostReport) -> Self {
+        let message = "the framework's session failed at its end".into();
+        let (name, text) = (report.host.clone(), report.failed.clone());
+        Self { suite: "end of the session", class: "session", name, message, text }
+    }
+
+    /// The run itself.
+    fn run(name: &str, because: &str) -> Self {
+        Self { suite: "run", class: "run", name: name.into(), message: because.into(), text: String::new() }
+    }
+
+    fn case(&self) -> TestCase {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(self.message.as_str());
+        if !self.text.is_empty() {
+            status.set_description(self.text.as_str());
+        }
+        let mut case = TestCase::new(self.name.as_str(), status);
+        case.set_classname(self.class);
+        case
+    }
 }
 
 impl Junit {
     /// A report that will be written to `path`.
     #[must_use]
     pub fn new(path: PathBuf, name: String, start: DateTime<FixedOffset>) -> Self {
-        Self {
-            path,
-            name,
-            start,
-            results: BTreeMap::new(),
-            tries: BTreeMap::new(),
-            late: Vec::new(),
-            failed_ends: Vec::new(),
-        }
+        Self { path, name, start, results: BTreeMap::new(), tries: BTreeMap::new(), beside: Vec::new() }
     }
 
     fn render(&self, wall: Duration) -> Result<String, quick_junit::SerializeError> {
@@ -59,30 +90,27 @@ impl Junit {
             suite.add_test_case(case(attempt, earlier));
         }
         report.add_test_suites(suites.into_values());
-        if !self.late.is_empty() {
-            let mut suite = TestSuite::new("late teardown");
-            for (host, fixture, text) in &self.late {
-                let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-                status.set_message(format!("teardown of {fixture} failed on {host}")).set_description(text.as_str());
-                let mut case = TestCase::new(fixture.as_str(), status);
-                case.set_classname("teardown");
-                suite.add_test_case(case);
-            }
-            report.add_test_suite(suite);
+        let mut others: BTreeMap<&str, TestSuite> = BTreeMap::new();
+        for error in &self.beside {
+            let suite = others.entry(error.suite).or_insert_with(|| TestSuite::new(error.suite));
+            suite.add_test_case(error.case());
         }
-        if !self.failed_ends.is_empty() {
-            let mut suite = TestSuite::new("end of the session");
-            for (host, text) in &self.failed_ends {
-                let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-                status.set_message("the framework's session failed at its end").set_description(text.as_str());
-                let mut case = TestCase::new(host.as_str(), status);
-                case.set_classname("session");
-                suite.add_test_case(case);
-            }
-            report.add_test_suite(suite);
-        }
+        report.add_test_suites(others.into_values());
         // the two that are Unicode and not XML, wherever they are: the writer leaves them in
         report.to_string().map(|text| text.replace(NO_XML, ""))
+    }
+
+    /// Whoever reads nothing but this file must not take a run for good that was not.
+    fn mind_verdict(&mut self, summary: &Summary) {
+        let bad = [Exit::Passed, Exit::NothingSelected].iter().all(|good| good.code() != summary.exit);
+        let told = !self.beside.is_empty() || self.results.values().any(|a| kind(a.outcome).is_some());
+        if bad && !told {
+            let because = match summary.because.as_str() {
+                "" => format!("exit code {}", summary.exit),
+                because => because.to_owned(),
+            };
+            self.beside.push(Beside::run(&self.name, &because));
+        }
     }
 
     fn write(&self, wall: Duration) -> io::Result<()> {
@@ -227,14 +255,16 @@ impl Reporter for Junit {
                 self.results.insert(attempt.task, attempt.clone());
             }
             Fact::Host(report) => {
+                let late = report.late.iter().map(|(fixture, text)| Beside::late(&report.host, fixture, text));
+                self.beside.extend(late);
                 if !report.failed.is_empty() {
-                    self.failed_ends.push((report.host.clone(), report.failed.clone()));
+                    self.beside.push(Beside::failed_end(report));
                 }
-                self.late.extend(
-                    report.late.iter().map(|(fixture, text)| (report.host.clone(), fixture.clone(), text.clone())),
-                );
             }
-            Fact::Finished(_) => self.write(at)?,
+            Fact::Finished(summary) => {
+                self.mind_verdict(summary);
+                self.write(at)?;
+            }
             _ => {}
         }
         Ok(())
@@ -251,7 +281,6 @@ mod tests {
     use crate::report::Place;
     use crate::report::testing::{attempt, failed};
     use remuda_protocol::outcome::Detail;
-    use remuda_store::HostReport;
 
     fn xml(facts: Vec<Fact>) -> String {
         let mut junit = Junit::new("x".into(), "run".into(), DateTime::UNIX_EPOCH.fixed_offset());
@@ -317,6 +346,23 @@ mod tests {
         assert!(!text.contains(illegal) && !text.contains("&#"), "{text:?}");
         assert!(text.contains("bred"), "{text}");
         parses(&text);
+    }
+
+    #[test]
+    fn a_run_that_did_not_end_well_has_an_error_even_if_no_test_has() {
+        let end = |exit, because: &str| Fact::Finished(Summary { exit, because: because.into(), ..Summary::default() });
+        let render = |facts: Vec<Fact>| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("x.xml");
+            let mut junit = Junit::new(path.clone(), "make".into(), DateTime::UNIX_EPOCH.fixed_offset());
+            facts.iter().for_each(|fact| junit.fact(fact, Duration::ZERO).unwrap());
+            std::fs::read_to_string(path).unwrap()
+        };
+        let cut = render(vec![Fact::Ended(attempt("t", Outcome::Cancelled)), end(2, "the deadline has passed")]);
+        assert!(cut.contains(r#"errors="1""#) && cut.contains("the deadline has passed"), "{cut}");
+        for facts in [vec![Fact::Ended(failed("t")), end(1, "")], vec![end(0, "")], vec![end(5, "nothing")]] {
+            assert!(!render(facts).contains(r#"classname="run""#));
+        }
     }
 
     /// As strict a parser as there is reads it.

@@ -174,7 +174,8 @@ fn broken_off(ranch: &Ranch, why: &str) {
     let (passed, open) = (summary["passed"].as_u64().unwrap(), summary["cancelled"].as_u64().unwrap());
     assert!(passed >= 1 && passed + open == 20 && summary["exit"] == 3, "{summary}");
     let xml = std::fs::read_to_string(ranch.work().join("j.xml")).unwrap();
-    assert_eq!(xml.matches("<testcase").count(), 20, "{xml}");
+    assert_eq!(xml.matches("<testcase").count(), 20 + 1, "one for the run: {xml}");
+    assert!(xml.contains(&format!("<error message=\"{why}")), "{xml}");
     assert_eq!(xml.matches("not finished").count() as u64 / 2, open, "{xml}");
     for n in 1..=20 {
         assert!(xml.contains(&format!("<testcase name=\"{n}\"")), "{n}: {xml}");
