@@ -34,11 +34,7 @@ pub fn reports(
 ) -> Result<Vec<Box<dyn Reporter>>, Error> {
     let mut all: Vec<Box<dyn Reporter>> = Vec::new();
     if let Some(path) = &settings.events {
-        let out: Box<dyn Write + Send> = match path.value.to_str() {
-            Some("-") => Box::new(BufWriter::new(std::io::stdout())),
-            _ => Box::new(BufWriter::new(create(&path.value, "--events")?)),
-        };
-        all.push(Box::new(Events::new(out, start.into())));
+        all.push(Box::new(Events::new(stream(&path.value, "--events")?, start.into())));
     }
     if let Some(path) = &settings.junit {
         try_out(&path.value, "--junit")?;
@@ -109,6 +105,17 @@ pub fn takes_standard_output(settings: &Layer) -> bool {
 #[must_use]
 pub fn wants_whole(settings: &Layer, into_files: bool) -> bool {
     settings.redis.is_none() && (into_files || !takes_standard_output(settings))
+}
+
+/// A file that is written as things happen; `-` is standard output.
+///
+/// # Errors
+/// It cannot be written.
+pub fn stream(path: &Path, flag: &str) -> Result<Box<dyn Write + Send>, Error> {
+    Ok(match path.to_str() {
+        Some("-") => Box::new(BufWriter::new(std::io::stdout())),
+        _ => Box::new(BufWriter::new(create(path, flag)?)),
+    })
 }
 
 /// A file that will be written at the end can be.

@@ -12,7 +12,7 @@ export default async function* remuda(source) {
       name: data.name,
       outcome: skipped ? 'skipped' : type === 'test:pass' ? 'passed' : 'failed',
       message: skipped ? String(data.skip ?? data.todo) : (error?.cause?.message ?? error?.message ?? ''),
-      text: error && !skipped ? String(error.cause?.stack ?? error.stack) : '',
+      text: error && !skipped ? String(error.cause?.stack ?? error.stack ?? error.cause ?? error) : '',
       seconds: data.nesting === 0 ? (data.details?.duration_ms ?? 0) / 1000 : 0,
     }) + '\n';
   }

@@ -163,6 +163,8 @@ pub struct Far {
     pub failed: u32,
     /// In slots' hands.
     pub running: u32,
+    /// Tasks of provisioning.
+    pub others: u32,
     /// Measured attempts, and what they took together, µs.
     measured: (u64, u64),
 }
@@ -171,8 +173,11 @@ impl Far {
     /// Sums up groups of tests.
     #[must_use]
     pub fn of(groups: &[GroupSnapshot]) -> Self {
-        let tests = groups.iter().filter(|g| g.kind == GroupKind::Tests.word());
-        tests.fold(Self::default(), |sum, group| Self {
+        let (tests, rest): (Vec<_>, Vec<_>) = groups.iter().partition(|g| g.kind == GroupKind::Tests.word());
+        let provisioning = rest.iter().filter(|g| g.kind == GroupKind::Provision.word());
+        let others = provisioning.map(|g| g.added).sum();
+        tests.iter().fold(Self { others, ..Self::default() }, |sum, group| Self {
+            others,
             done: sum.done + group.ended.iter().sum::<u32>(),
             total: sum.total + group.added,
             failed: sum.failed
@@ -195,6 +200,7 @@ impl Far {
 #[must_use]
 pub fn word<'a>(head: &'a JobHead, far: &Far) -> &'a str {
     match JobState::from_word(&head.state) {
+        Some(JobState::Passed) if far.total == 0 && far.others == 0 => "empty",
         Some(state) if state.is_over() => &head.state,
         _ if head.state == "closing" => "ending",
         _ if far.running > 0 => "running",
@@ -220,6 +226,15 @@ mod tests {
         assert_eq!((far.done, far.total, far.failed), (5, 10, 1));
         assert_eq!(far.eta(2), Some(Duration::from_secs(5)));
         assert_eq!((far.eta(0), Far::default().eta(2)), (None, None));
+    }
+
+    #[test]
+    fn a_job_without_anything_to_run_has_not_passed() {
+        let head = JobHead { state: "passed".into(), ..JobHead::default() };
+        let up = GroupSnapshot { kind: "provision".into(), added: 1, ..GroupSnapshot::default() };
+        assert_eq!(word(&head, &Far::of(&[group(0, [0; 7], (0, 0))])), "empty");
+        assert_eq!(word(&head, &Far::of(&[group(1, [1, 0, 0, 0, 0, 0, 0], (0, 0))])), "passed");
+        assert_eq!(word(&head, &Far::of(&[up])), "passed");
     }
 
     #[test]

@@ -71,6 +71,8 @@ fn a_job_is_sent_left_found_and_waited_for() {
     lab.run(&["report", "latest", "--joblog", &log]).exits(1);
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.starts_with("Seq\tHost\t") && log.lines().count() == 4, "{log}");
+    let shown = lab.run(&["report", "latest", "--joblog", "-"]).exits(1).out;
+    assert!(shown.starts_with("Seq\tHost\t") && shown.lines().count() == 4, "{shown}");
     let ended = std::fs::read_to_string(&events).unwrap().matches("\"event\":\"result\"").count();
     assert_eq!(ended, 3);
     let status = lab.run(&["status"]).exits(0);
@@ -194,8 +196,13 @@ fn whoever_only_looks_on_leaves_the_job_running() {
 #[test]
 fn logs_follow_a_job_from_its_start_to_its_end() {
     let lab = Lab::new("1");
-    lab.items("echo begin-{item}; while [ ! -e go-{item} ]; do sleep 0.05; done; echo end-{item}", "\"x\", \"y\"");
+    let line =
+        "echo begin-{item}; touch printed-{item}; while [ ! -e go-{item} ]; do sleep 0.05; done; echo end-{item}";
+    lab.items(line, "\"x\", \"y\"");
     let id = lab.submit(&[]);
+    while !lab.ranch.work().join("printed-x").exists() {
+        std::thread::yield_now();
+    }
     let args = lab.with_farm(&["logs", "-f", &id]);
     let logs = lab.ranch.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     lab.until("x to run", &["explain", "x"], |s| s.out.contains("runs on"));
@@ -205,6 +212,7 @@ fn logs_follow_a_job_from_its_start_to_its_end() {
     let output = logs.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success());
+    // of x it is printed before anybody looks
     for words in ["== x", "begin-x\n", "end-x\n", "== y", "begin-y\n", "end-y\n"] {
         assert_eq!(text.matches(words).count(), 1, "`{words}` in:\n{text}");
     }

@@ -13,7 +13,7 @@
 //! test that passed its limit, and before a test that lies before the last one in the manifest, because published
 //! adapters only scan forward. What the native runner prints goes through `output.rs`, so that a restart is not heard.
 //!
-//! `protocol.rs` knows the messages and what they mean in our words, `native.rs` one native runner,
+//! `protocol.rs` knows the messages, `verdict.rs` what results mean in our words, `native.rs` one native runner,
 //! `sight.rs` looks whether a runner that has not answered waits for the next test already.
 //!
 //! What a bridge has in common with others is in `crate::bridge`.
@@ -24,6 +24,7 @@ mod output;
 mod protocol;
 mod sight;
 mod slot;
+mod verdict;
 
 /// The first argument by which a process knows that it is a bridge.
 const MARK: &str = "remuda-abq";

@@ -1,4 +1,5 @@
 use super::*;
+use crate::abq::verdict::result;
 
 fn passed(id: &str) -> Value {
     json!({"status": {"type": "success"}, "id": id, "display_name": id, "runtime": 2_000_000, "meta": {}})

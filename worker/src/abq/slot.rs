@@ -17,6 +17,7 @@ use super::native::Native;
 use super::output::Destination;
 use super::protocol::{self, Answer, Manifest, TestResult};
 use super::sight::Look;
+use super::verdict;
 use crate::bridge::loader::Start;
 use crate::bridge::orders::Order;
 use crate::bridge::wire::Socket;
@@ -130,7 +131,7 @@ impl Slot<'_> {
                             (Some(native), Stage::Started, None, true)
                     }
                     Err(message) => {
-                        self.tell(&protocol::errored(test, "errored", &message, &[], 0.0));
+                        self.tell(&verdict::errored(test, "errored", &message, &[], 0.0));
                         continue;
                     }
                 }
@@ -274,7 +275,7 @@ impl Slot<'_> {
         let tests = &self.manifest.tests;
         let foreign = |id: &str| tests.iter().any(|t| t.id == id);
         let asked = tests.get(running.test as usize).map_or("", |t| t.id.as_str());
-        let result = protocol::result(running.test, asked, &answers, foreign);
+        let result = verdict::result(running.test, asked, &answers, foreign);
         self.finish(running.asked, &result);
     }
 
@@ -291,7 +292,7 @@ impl Slot<'_> {
     fn give_up(&mut self, outcome: &str, message: &str) {
         let Some(running) = self.running.take() else { return };
         let us = running.asked.map_or(0.0, |at| at.elapsed().as_secs_f64() * 1e6);
-        let result = protocol::errored(running.test, outcome, message, &running.parts, us);
+        let result = verdict::errored(running.test, outcome, message, &running.parts, us);
         self.finish(running.asked, &result);
     }
 

@@ -9,8 +9,8 @@
 //!   │ runner socket      └─► slot 1   …        ──► …
 //! ```
 //!
-//! `loader.rs` is the loader's side, `orders.rs` what slots are asked, `wire.rs` the frames. What is collected and what a slot does is the backend's:
-//! `abq` and `frameworks`. Every process here has one thread and no runtime, and ends with its parent, as all that is
+//! `loader.rs` is the loader's side, `orders.rs` what slots are asked, `wire.rs` the frames. What is collected and what a
+//! slot does is the backend's: `abq` and `frameworks`. Every process here has one thread and no runtime, and ends with its parent, as all that is
 //! beneath a keeper.
 
 pub(crate) mod loader;

@@ -5,7 +5,7 @@
 //! ways to run a task, `collect` serves collect tasks, `closing` ends a suite, `owed` holds back what must wait for that,
 //! `aside` leaves to others what cannot be run here, `departures` lets who ends finish speaking, `halt` hurries failures
 //! that may end a job, `medians` learns limits, `outputs` keeps whole what commands print, `shutdown` ends it all,
-//! `status` tells what runs.
+//! `status` tells what runs, `stop` ends or takes back what slots have in hand.
 
 mod aside;
 mod claims;
@@ -24,6 +24,7 @@ mod owed;
 mod shutdown;
 mod slots;
 mod status;
+mod stop;
 mod suites;
 
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -334,61 +334,6 @@ impl Daemon {
         self.report(&done, Some(outcome), us, 0, &Detail { message, sections, ..Detail::default() });
         self.mind_failure(&done, Some(outcome));
     }
-
-    /// Kills what runs some of a slot's sent tasks.
-    pub(super) fn kill_sent(&mut self, slot: u32, sent: &[u64]) {
-        if self.slots[slot as usize].runner.is_some() {
-            return self.kill_runner(slot, Killed::Stop);
-        }
-        if let Some(keeper) = &self.slots[slot as usize].keeper {
-            for id in sent {
-                let _ = keeper.kill(*id, false);
-            }
-        }
-        for loader in self.loaders.values().filter(|l| l.collecting == Some(slot)) {
-            let _ = loader.keeper.kill(loader.unit, true);
-        }
-    }
-
-    pub(super) fn kill_runner(&mut self, slot: u32, why: Killed) {
-        let Some(runner) = &mut self.slots[slot as usize].runner else { return };
-        if runner.killed.is_some() {
-            return;
-        }
-        runner.killed = Some(why); // if its monitor is not known yet, it is killed as soon as it is
-        if let (Killed::Stop, Some(loader)) = (why, self.loaders.get(&runner.loader)) {
-            loader.control.send(&ToRunner::Stopped { slot }, Vec::new());
-        }
-        if let (Some(monitor), Some(loader)) = (runner.monitor, self.loaders.get(&runner.loader)) {
-            let _ = loader.keeper.kill_tree(monitor);
-        }
-    }
-
-    /// Takes back what a slot was sent and has not begun.
-    pub(super) fn drop_unstarted(&mut self, slot: u32) {
-        let it = &self.slots[slot as usize];
-        let waiting: Vec<u64> = it.queue.iter().filter_map(|a| a.sent).skip(1).collect();
-        if !waiting.is_empty() {
-            self.drop_sent(slot, waiting);
-        }
-    }
-
-    /// Takes back these tasks of a slot, as far as they have not begun.
-    pub(super) fn drop_sent(&mut self, slot: u32, sent: Vec<u64>) {
-        let it = &self.slots[slot as usize];
-        if let Some(runner) = &it.runner {
-            let tests: Vec<u32> = sent.iter().filter_map(|n| u32::try_from(*n).ok()).collect();
-            runner.sender.send(&ToRunner::Drop { tests: &tests }, Vec::new());
-        } else if let Some(keeper) = &it.keeper {
-            let _ = keeper.drop_units(sent);
-        }
-    }
-
-    pub(super) fn kill_loaders(&mut self) {
-        for loader in self.loaders.values() {
-            let _ = loader.keeper.kill(loader.unit, true);
-        }
-    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]

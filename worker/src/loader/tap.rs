@@ -70,7 +70,7 @@ impl Tap {
     /// Reads what is there; `false` at the end.
     fn drain(&self) -> bool {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut buffer = [0; 32 << 10];
+        let mut buffer = [0; 4 << 10]; // mostly there is nothing
         loop {
             match self.pipe.try_read(&mut buffer) {
                 Ok(0) => return false,
