@@ -23,6 +23,7 @@ async fn sigterm_lets_what_runs_finish_and_gives_the_rest_back() {
         fleet.store.snapshot("j1").await.unwrap().groups[0].ready == 3
     })
     .await;
+    until("nobody to count on it", 10, async || fleet.store.workers().await.unwrap()[0].drain).await;
     std::fs::write(fleet.path().join("go"), "").unwrap();
     assert!(fleet.reap(first).success());
     let half = fleet.store.snapshot("j1").await.unwrap();
@@ -30,6 +31,25 @@ async fn sigterm_lets_what_runs_finish_and_gives_the_rest_back() {
     fleet.worker(1, &[]);
     assert_eq!(fleet.end_of("j1", 20).await.state, "passed");
     assert_eq!(lines(&begun).len(), 4, "nothing was begun twice");
+}
+
+/// More slots than one call may ask for: each must find out once that there is nothing, and none twice.
+#[tokio::test]
+async fn a_worker_with_many_slots_is_quiet_when_there_is_nothing_to_do() {
+    let mut fleet = Fleet::start(&[]).await;
+    fleet.worker(150, &[]);
+    fleet.submit(&fleet.commands("j1", "true"), &[Fleet::items(150)]).await;
+    assert_eq!(fleet.end_of("j1", 20).await.state, "passed");
+    let mut raw = fleet.redis.raw().await;
+    let mut calls = async || {
+        let said: String = redis::cmd("INFO").arg("commandstats").query_async(&mut raw).await.unwrap();
+        let line = said.lines().find_map(|l| l.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
+        line.split(',').next().unwrap().parse::<u32>().unwrap()
+    };
+    let before = calls().await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let more = calls().await - before;
+    assert!(more < 20, "{more} calls in half a second");
 }
 
 #[tokio::test]

@@ -63,7 +63,14 @@ impl Daemon {
     fn tell_drained(&self) {
         let (store, drained) =
             (self.store.patient(super::LONG_PATIENCE), Registration { drain: true, ..self.registration() });
-        tokio::spawn(async move { store.resync(&drained).await });
+        let leaves = self.drain.is_some();
+        tokio::spawn(async move {
+            if leaves {
+                // nobody shall count on it, as when it had been asked to leave from afar
+                let _ = store.drain(&drained.worker, Service::Leaving).await;
+            }
+            store.resync(&drained).await
+        });
     }
 
     /// Stops taking, gives back what has not started, ends suites that have nothing in hand.
