@@ -71,8 +71,8 @@ impl Outcome {
 /// Titles of the sections with what a runner printed past its framework's capture, on stdout and on stderr.
 pub const UNCAPTURED: [&str; 2] = ["Uncaptured stdout", "Uncaptured stderr"];
 
-/// Property of a collection: how its suite's output is captured, in pytest's words (`no`: not at all).
-pub const CAPTURE: &str = "capture";
+/// Property of a collection whose suite wants it seen at once what tests print past the framework's capture.
+pub const LIVE: &str = "live";
 
 /// What an attempt leaves behind besides its outcome. Stored as JSON; every field may be absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

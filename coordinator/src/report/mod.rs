@@ -27,7 +27,7 @@ pub mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_protocol::outcome::{CAPTURE, Detail, Outcome};
+use remuda_protocol::outcome::{Detail, LIVE, Outcome};
 use remuda_protocol::spec::GroupKind;
 use remuda_store::HostReport;
 
@@ -105,11 +105,10 @@ impl Attempt {
         self.kind == GroupKind::Collect && self.outcome == Outcome::Passed && self.detail.exit == Some(0)
     }
 
-    /// Whether a collection told that its suite's output is not captured: people shall see it.
+    /// Whether a collection told that people shall see at once what the suite's tests print past its capture.
     #[must_use]
     pub fn lets_output_through(&self) -> bool {
-        self.kind == GroupKind::Collect
-            && self.detail.properties.iter().any(|(name, how)| name == CAPTURE && how == "no")
+        self.kind == GroupKind::Collect && self.detail.properties.iter().any(|(name, _)| name == LIVE)
     }
 
     /// One line that says why.

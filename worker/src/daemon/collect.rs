@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use remuda_protocol::outcome::{CAPTURE, Detail, Outcome};
+use remuda_protocol::outcome::{Detail, LIVE, Outcome};
 use remuda_protocol::spec::{Adapter, GroupBy, GroupSpec, JobSpec};
 
 use super::inbox::Message;
@@ -294,8 +294,9 @@ impl Daemon {
                     loader.control.send(&ToRunner::Finish, Vec::new());
                 }
                 let mut detail = answer.unwrap_or_default();
-                let capture = loader.options.capture.iter().filter(|how| *how == "no");
-                detail.properties.extend(capture.map(|how| (CAPTURE.to_owned(), how.clone())));
+                if loader.options.live {
+                    detail.properties.push((LIVE.to_owned(), "yes".to_owned()));
+                }
                 self.end_collect(id, Outcome::Passed, &detail);
             }
             Err(message) => {

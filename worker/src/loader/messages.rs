@@ -34,8 +34,8 @@ pub struct Options {
     pub group_by: Option<String>,
     /// What one start of a process costs beside its tests, µs: learned as they run.
     pub startup_us: Option<u64>,
-    /// `no` with `-s`.
-    pub capture: Option<String>,
+    /// What tests print past the capture shall be seen as it comes.
+    pub live: bool,
     /// One slot, in collection order.
     pub ordered: bool,
     /// So many tests at the head go before all others.

@@ -116,6 +116,8 @@ def wanted(config, items, asked, replay):
     failed_before = _failed_first(config, items)
     if failed_before:
         found["first"] = failed_before
+    if found["capture"] in ("no", "tee-sys") or getattr(option, "setupshow", False):
+        found["live"] = True
     if getattr(option, "usepdb", False) or getattr(option, "trace", False):
         found["debugger"] = True
     return {name: value for name, value in found.items() if value is not None}
