@@ -8,6 +8,7 @@ use remuda_protocol::event::{Event, Sequence};
 use remuda_protocol::lifecycle::JobState;
 use remuda_protocol::outcome::{Detail, Outcome};
 use remuda_store::{Message, Store};
+use tokio::time::Instant;
 
 use crate::cli::Global;
 use crate::cli::verbs::Logs;
@@ -23,6 +24,9 @@ const PAGE: u32 = 5_000;
 const DETAILS: usize = 100;
 /// How often a follower says that it looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long workers may take to hear that somebody looks, and how long they are silent when they have said all.
+const HEAR: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Does it.
 ///
@@ -32,7 +36,7 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Error> {
     let farm = Farm::connect(global).await?;
     let head = farm.job(&args.job).await?;
     // subscribed before the first look, so that nothing falls between the two
-    let watch = if args.follow { Some(farm.store.watch(&head.id, true).await?) } else { None };
+    let watch = farm.store.watch(&head.id, true).await?;
     let job = Overview::read(&farm.store, head).await?;
     let only = match &args.task {
         Some(text) => Some(job.find(&farm.store, text).await?).map(|f| (f.group, f.task)),
@@ -40,10 +44,11 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Error> {
     };
     let mut shown =
         Shown { store: farm.store, job, only, tag: args.tag, names: HashMap::new(), seen: HashMap::new(), last: None };
-    shown.so_far().await?;
-    match watch {
-        Some(watch) => shown.follow(watch).await,
-        None => Ok(Exit::Passed),
+    let running = shown.so_far().await?;
+    match (args.follow, running) {
+        (true, _) => shown.follow(watch).await,
+        (false, true) => shown.glance(watch).await,
+        (false, false) => Ok(Exit::Passed),
     }
 }
 
@@ -60,8 +65,9 @@ struct Shown {
 }
 
 impl Shown {
-    /// What has ended, and the tails of what runs.
-    async fn so_far(&mut self) -> Result<(), Error> {
+    /// What has ended, and the tails of what runs; whether anything does.
+    async fn so_far(&mut self) -> Result<bool, Error> {
+        let mut running = false;
         let groups: Vec<u32> = self.job.groups_with_tasks().collect();
         for group in groups {
             let added = self.job.state.groups[group as usize].added;
@@ -81,14 +87,32 @@ impl Shown {
                                 let detail = detail.unwrap_or_default();
                                 self.ended((group, record.task), record.fence, outcome, record.us, &detail).await?
                             }
-                            None if record.running => self.catch_up((group, record.task), record.fence).await?,
+                            None if record.running => {
+                                running = true;
+                                self.catch_up((group, record.task), record.fence).await?;
+                            }
                             None => {}
                         }
                     }
                 }
             }
         }
-        Ok(())
+        Ok(running)
+    }
+
+    /// What runs has printed more than Redis has if nobody looked until now: its workers send it as soon as they hear.
+    async fn glance(&mut self, mut watch: remuda_store::Subscription) -> Result<Exit, Error> {
+        self.store.look_at(&self.job.head.id, true).await?;
+        let (mut patience, until) = (HEAR, Instant::now() + HEAR * 2);
+        while let Ok(Some(message)) = tokio::time::timeout_at(until.min(Instant::now() + patience), watch.next()).await {
+            if let Message::Output { group, task, fence, offset, bytes, .. } = message
+                && self.wants((group, task))
+            {
+                self.piece((group, task), fence, offset, &bytes).await?;
+                patience = QUIET;
+            }
+        }
+        Ok(Exit::Passed)
     }
 
     async fn follow(&mut self, mut watch: remuda_store::Subscription) -> Result<Exit, Error> {

@@ -203,6 +203,8 @@ fn logs_follow_a_job_from_its_start_to_its_end() {
     while !lab.ranch.work().join("printed-x").exists() {
         std::thread::yield_now();
     }
+    let glance = lab.run(&["logs", &id]).exits(0);
+    assert_eq!(glance.out, "== x\nbegin-x\n", "nobody had looked before");
     let args = lab.with_farm(&["logs", "-f", &id]);
     let logs = lab.ranch.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     lab.until("x to run", &["explain", "x"], |s| s.out.contains("runs on"));

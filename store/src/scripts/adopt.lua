@@ -22,6 +22,10 @@ if epoch >= 0 and grace > 0 and job_live(job) then
   put(job, 'grace', grace)
   call('ZADD', key('owners'), int(NOW + grace), ARGV[1])
 end
-if ARGV[5] == '1' then call('HSET', job.key, 'watched', int(NOW + 10000)) end
+if ARGV[5] == '1' then
+  -- who begins to look does not wait for the workers' next beats
+  if num(call('HGET', job.key, 'watched')) <= NOW then call('PUBLISH', key('control'), 'look') end
+  call('HSET', job.key, 'watched', int(NOW + 10000))
+end
 flush()
 return answer('OK')

@@ -202,9 +202,12 @@ impl Running {
     /// Switches live output. Whoever begins to look sees first what nobody has seen yet, as far as it was kept.
     pub(super) fn set_live(&mut self, on: bool) {
         let printed = self.capture.printed();
+        if on == self.live.on {
+            return; // who was not looking has seen nothing either
+        }
         if !on {
             self.live = Live { passed: printed - self.live.bytes as u64, ..Live::default() };
-        } else if !self.live.on {
+        } else {
             let unseen = usize::try_from(printed - self.live.passed).unwrap_or(usize::MAX);
             let last = self.capture.last(unseen.min(LIVE_BACK));
             (self.live.on, self.live.dropped) = (true, (unseen - last.bytes.len()) as u64);

@@ -157,6 +157,7 @@ async fn whoever_begins_to_look_sees_what_nobody_has_seen_and_nothing_twice() {
     started(&mut keeper).await;
     for (n, printed, go) in [(1, &b"one\n"[..], "go"), (2, b"two\n", "more")] {
         witness.ready(n);
+        keeper.live(1, false).unwrap(); // somebody looks at another job
         keeper.live(1, true).unwrap();
         let KeeperEvent::Output { bytes, dropped, .. } = next(&mut keeper).await else { panic!() };
         assert_eq!((bytes.as_slice(), dropped), (printed, 0));
