@@ -230,7 +230,7 @@ class TaskQueue:
             self.lease_until = sent + self.lease - self.margin + min(600, age / 10_000)
         if int(drain) == 2:  # 1: nothing more is given, and that may end
             os.kill(os.getpid(), signal.SIGTERM)
-        if task and answers[0] != "OK":
+        if task and answers[0] not in ("OK", "LAST"):  # LAST: it has begun, and may end
             task.stop = answers[0].replace("STOP", "CANCEL").split(" ")[0]  # its only task is the one to stop
             signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
 

@@ -39,6 +39,12 @@ pub struct JobSpec {
     pub deadline_ms: Option<u64>,
     /// Stop after so many failed tasks, 0 for never.
     pub max_failures: u32,
+    /// Then what runs ends by itself, and nothing more begins.
+    #[serde(default)]
+    pub halt_soon: bool,
+    /// A task that passed when tried again counts as failed.
+    #[serde(default)]
+    pub fail_on_flaky: bool,
     /// Goes on when its coordinator has gone.
     pub detach: bool,
     /// How long an ended job is kept, ms.
@@ -248,6 +254,9 @@ pub struct GroupSpec {
     pub timeout_percent: u32,
     /// Between TERM and KILL, ms.
     pub grace_ms: u64,
+    /// The same where somebody cancels it.
+    #[serde(default = "cancel_grace")]
+    pub cancel_grace_ms: u64,
     /// Say that a test is slow after so many ms.
     pub slow_ms: u64,
     /// More variables for its attempts.
@@ -259,6 +268,13 @@ pub struct GroupSpec {
     /// an embedded run alone, which shares a private folder with the submitter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole_output: bool,
+}
+
+/// So that what is cancelled is dead everywhere within 2 s, whatever it does about it.
+pub const CANCEL_GRACE_MS: u64 = 1_500;
+
+fn cancel_grace() -> u64 {
+    CANCEL_GRACE_MS
 }
 
 /// A lane of a group.

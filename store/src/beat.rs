@@ -26,6 +26,8 @@ pub enum Renewal {
     Ok,
     /// Renewed, but it must stop.
     Cancel,
+    /// Renewed, but nothing more of it shall begin.
+    Last,
     /// Renewed, but these tasks of it must stop.
     Stop(Vec<u32>),
     /// No longer held: stop it, report nothing.
@@ -73,6 +75,7 @@ fn renewal(word: &str) -> Renewal {
     match word {
         "OK" => Renewal::Ok,
         "CANCEL" => Renewal::Cancel,
+        "LAST" => Renewal::Last,
         word if word.starts_with("STOP ") => {
             Renewal::Stop(word[5..].split(',').filter_map(|task| task.parse().ok()).collect())
         }

@@ -95,7 +95,7 @@ fn plan(spec: &JobSpec) -> Value {
     json!({
         "name": spec.name, "submitter": spec.submitter, "priority": spec.priority, "weight": spec.weight,
         "max_slots": spec.max_slots, "detach": u8::from(spec.detach), "det_budget": spec.detail_budget,
-        "max_failures": spec.max_failures, "retention_ms": spec.retention_ms, "deadline_ms": spec.deadline_ms.unwrap_or(0),
+        "max_failures": spec.max_failures, "soon": u8::from(spec.halt_soon), "retention_ms": spec.retention_ms, "deadline_ms": spec.deadline_ms.unwrap_or(0),
         "pools": pools, "lanes": lanes, "groups": groups,
     })
 }

@@ -48,6 +48,8 @@ pub enum Pulse {
         stop: Vec<(u64, bool)>,
         /// Tasks that must stop alone: fence and number.
         tasks: Vec<(u64, u32)>,
+        /// Claims of which nothing more shall begin.
+        last: Vec<u64>,
         /// What is asked of this worker.
         service: Service,
         /// Jobs whose live output somebody looks at.
@@ -192,13 +194,14 @@ fn answered(
 ) -> Pulse {
     let base = sent_ms + settings.lease_ms() - settings.margin_ms();
     let mut deadline: HashMap<usize, u64> = kept.iter().map(|keeper| (*keeper, base)).collect();
-    let (mut stop, mut tasks) = (Vec::new(), Vec::new());
+    let (mut stop, mut tasks, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for ((fence, h), renewal) in held.iter().zip(&reply.renewals) {
         match renewal {
             Renewal::Lost => stop.push((*fence, true)),
             renewal => {
                 match renewal {
                     Renewal::Cancel => stop.push((*fence, false)),
+                    Renewal::Last => last.push(*fence),
                     Renewal::Stop(some) => tasks.extend(some.iter().map(|task| (*fence, *task))),
                     _ => {}
                 }
@@ -212,5 +215,5 @@ fn answered(
     for (keeper, until) in deadline {
         deadlines.set(keeper, until);
     }
-    Pulse::Answered { stop, tasks, service: reply.service, watched: reply.watched.clone() }
+    Pulse::Answered { stop, tasks, last, service: reply.service, watched: reply.watched.clone() }
 }

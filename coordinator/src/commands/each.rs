@@ -40,8 +40,9 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
     if let Some(percent) = args.flags.timeout.and_then(Limit::percent) {
         plan.spec.groups.iter_mut().for_each(|g| (g.timeout_ms, g.timeout_percent) = (None, percent));
     }
-    if let Some(Halt { soon: false, fail: Share::Count(n) }) = args.items.halt {
-        plan.spec.max_failures = n; // in the same step that takes the last allowed result
+    if let Some(Halt { soon, fail: Share::Count(n) }) = args.items.halt {
+        // in the same step that takes the last allowed result
+        (plan.spec.max_failures, plan.spec.halt_soon) = (n, soon);
     }
     let mut notes = Vec::new();
     if reads && std::io::stdin().is_terminal() {

@@ -104,7 +104,8 @@ impl Shown {
     async fn glance(&mut self, mut watch: remuda_store::Subscription) -> Result<Exit, Error> {
         self.store.look_at(&self.job.head.id, true).await?;
         let (mut patience, until) = (HEAR, Instant::now() + HEAR * 2);
-        while let Ok(Some(message)) = tokio::time::timeout_at(until.min(Instant::now() + patience), watch.next()).await {
+        while let Ok(Some(message)) = tokio::time::timeout_at(until.min(Instant::now() + patience), watch.next()).await
+        {
             if let Message::Output { group, task, fence, offset, bytes, .. } = message
                 && self.wants((group, task))
             {

@@ -19,7 +19,8 @@ use std::path::Path;
 
 use remuda_protocol::PROTOCOL;
 use remuda_protocol::spec::{
-    Adapter, BatchSpec, GroupBy, GroupKind, GroupSpec, Isolation, JobSpec, LaneSpec, MAX_ID_BYTES, Tree,
+    Adapter, BatchSpec, CANCEL_GRACE_MS, GroupBy, GroupKind, GroupSpec, Isolation, JobSpec, LaneSpec, MAX_ID_BYTES,
+    Tree,
 };
 
 use crate::cli::{GroupByArg, IsolationArg, OnDisconnect};
@@ -287,6 +288,8 @@ fn head_spec(head: Head, settings: &Layer, look: &dyn Fn(&str) -> Option<String>
         max_slots,
         deadline_ms: settings.deadline.as_ref().map(|c| c.value.ms()).filter(|ms| *ms > 0),
         max_failures: settings.maxfail.as_ref().map_or(0, |c| c.value),
+        halt_soon: false,
+        fail_on_flaky: settings.fail_on_flaky.as_ref().is_some_and(|c| c.value),
         detach,
         retention_ms: DAY_MS,
         detail_budget: DETAIL_BUDGET,
@@ -354,6 +357,7 @@ fn group_spec(
             (*isolation, *group_by) = (i, g);
         }
     }
+    let grace = pick(settings.grace.as_ref(), own.grace.as_ref());
     Ok(GroupSpec {
         name: draft.name.clone(),
         kind: draft.kind,
@@ -365,7 +369,9 @@ fn group_spec(
         max_losses: pick(settings.max_losses.as_ref(), own.max_losses.as_ref()).unwrap_or(1),
         timeout_ms: pick(settings.timeout.as_ref(), own.timeout.as_ref()).map(|t| t.ms()).filter(|ms| *ms > 0),
         timeout_percent: 0,
-        grace_ms: pick(settings.grace.as_ref(), own.grace.as_ref()).map_or(GRACE_MS, |t| t.ms()),
+        grace_ms: grace.map_or(GRACE_MS, |t| t.ms()),
+        // who has said how long it takes to end knows why
+        cancel_grace_ms: grace.map_or(CANCEL_GRACE_MS, |t| t.ms()),
         slow_ms: pick(settings.slow.as_ref(), own.slow.as_ref()).map_or(SLOW_MS, |t| t.ms()),
         env: variables(&own.env, false, look)?,
         only: Vec::new(),

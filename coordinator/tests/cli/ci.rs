@@ -74,11 +74,12 @@ fn a_cancelled_step_ends_its_tasks_on_the_farm_before_term_is_sent() {
 fn tasks_that_do_not_listen_end_on_the_farm_although_the_runner_kills() {
     let ranch = Ranch::new();
     let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "2"]);
+    ranch.write("remuda.toml", "grace = \"10s\"\n");
     let mut live = start(&ranch, &farm, "trap '' INT TERM; touch pid-$$; while :; do sleep 1; done # {}");
     let pids = begun(&ranch, 2);
     let asked = Instant::now();
     assert_eq!(cancel(&mut live), (Some(130), 2), "TERM makes it leave, KILL is not needed");
-    // the worker gives them their grace of 10 s, and needs nobody to remind it
+    // the worker gives them the grace that was asked for, and needs nobody to remind it
     wait_until_gone(&pids, Duration::from_secs(13).saturating_sub(asked.elapsed()));
     ranch.run(&["--redis", &farm.url(), "each", "true", ":::", "a", "b"]).exits(0);
 }

@@ -125,6 +125,20 @@ fn results_are_laid_out_in_folders() {
 }
 
 #[test]
+fn halt_soon_begins_nothing_after_the_failure() {
+    let ranch = Ranch::new();
+    let items = (1..=2000).map(|n| format!("{n}\n")).collect::<String>();
+    for (halt, most) in [("soon,fail=1", 101), ("now,fail=1", 101), ("soon,fail=3", 160)] {
+        let line = format!("echo {{}} >> side; [ {{}} -lt 100 ] # {halt}");
+        ranch.run_with_input(&["each", "-n1", "--halt", halt, &line], items.as_bytes()).exits(1);
+        let side = std::fs::read_to_string(ranch.work().join("side")).unwrap();
+        let begun = side.lines().count();
+        assert!((100..=most).contains(&begun), "{halt}: {begun}");
+        std::fs::remove_file(ranch.work().join("side")).unwrap();
+    }
+}
+
+#[test]
 fn halt_soon_lets_what_runs_finish_and_now_does_not() {
     let ranch = Ranch::new();
     let slow = "test {} = bad && exit 3; touch began-{}; sleep 1; touch ended-{}";

@@ -136,6 +136,33 @@ fn a_job_or_one_task_is_cancelled() {
 }
 
 #[test]
+fn what_does_not_want_to_end_is_dead_two_seconds_after_cancel() {
+    let lab = Lab::new("1");
+    lab.items("trap '' TERM INT; echo $$ > pid-{item}; while :; do sleep 0.1; done", "\"x\"");
+    let id = lab.submit(&[]);
+    let pid = lab.ranch.work().join("pid-x");
+    while std::fs::read_to_string(&pid).map_or(true, |text| text.trim().is_empty()) {
+        std::thread::yield_now();
+    }
+    let asked = std::time::Instant::now();
+    assert!(lab.run(&["cancel", &id]).exits(0).out.contains("is cancelled"));
+    let took = asked.elapsed();
+    let process = std::path::Path::new("/proc").join(std::fs::read_to_string(&pid).unwrap().trim());
+    assert!(!process.exists(), "it still runs after {took:?}");
+    // without the limit it has its whole grace, 10 s
+    assert!(took < std::time::Duration::from_secs(6), "{took:?}");
+}
+
+#[test]
+fn a_job_that_was_sent_with_fail_on_flaky_fails_for_whoever_waits() {
+    let lab = Lab::new("1");
+    lab.items("test -e once || { touch once; exit 1; } # {item}", "\"x\"");
+    let id = lab.submit(&["--retries", "1", "--fail-on-flaky"]);
+    lab.run(&["wait", &id]).exits(1).says(&["flaky tests count as failed"]);
+    lab.run(&["report", &id]).exits(1);
+}
+
+#[test]
 fn only_what_did_not_pass_is_run_again() {
     let lab = Lab::new("2");
     lab.items("echo {item} >> ran; test -e healed || test {item} = a", "\"a\", \"b\", \"c\"");

@@ -1,6 +1,6 @@
 -- beat: renews the leases of what a worker holds, and says what it must stop. Reaps.
 -- KEYS 1 meta.  ARGV 1 worker, 2 lease ms, 3 what runs (JSON, shown by status), then for each claim: fence, ms its attempt has run
--- Returns {status, now, drain (0 no, 1 take no more, 2 leave), {OK|CANCEL|LOST|STOP ,task,... ...}, {job that somebody watches live ...}}; UNKNOWN: resync first.
+-- Returns {status, now, drain (0 no, 1 take no more, 2 leave), {OK|CANCEL|LOST|STOP ,task,...|LAST ...}, {job that somebody watches live ...}}; UNKNOWN: resync first.
 -- A lease grows with its attempt (a tenth of its time, at most 10 min), so that a short outage kills nothing; it never
 -- shrinks, because the worker may know only the longer one.
 -- Transitions: none of its own; lib/reap: running -> ready|lost|cancelled, job open|sealed -> closing.
@@ -19,7 +19,8 @@ for i = 4, #ARGV, 2 do
     call('ZADD', key('lease'), 'XX', 'GT', int(NOW + lease_ms + min(600000, floor(num(ARGV[i + 1]) / 10))), ARGV[i])
     local job = job_of(c.j)
     local going = job_live(job) or halting(job)
-    answers[#answers + 1] = (not going or c.cancel == 1) and 'CANCEL' or c.stop ~= '' and 'STOP ' .. c.stop or 'OK'
+    answers[#answers + 1] = (not going or c.cancel == 1) and 'CANCEL' or c.stop ~= '' and 'STOP ' .. c.stop
+      or halting(job) and 'LAST' or 'OK'
     watched[c.j] = true
   end
 end

@@ -15,7 +15,7 @@ end
 call('SET', key('spec', j), spec)
 call('HSET', key('job', j), 'state', 'open', 'submitter', plan.submitter, 'cancel', '', 'outcome', '', 'owner', ARGV[4],
   'priority', plan.priority, 'weight', plan.weight, 'max_slots', plan.max_slots, 'open_groups', #plan.groups, 'groups', #plan.groups,
-  'owner_epoch', 1, 'grace', ARGV[5], 'detach', plan.detach, 'det_budget', plan.det_budget, 'max_failures', plan.max_failures,
+  'owner_epoch', 1, 'grace', ARGV[5], 'detach', plan.detach, 'det_budget', plan.det_budget, 'max_failures', plan.max_failures, 'soon', plan.soon or 0,
   'retention', plan.retention_ms, 'created', int(NOW), 'name', plan.name, 'pools', table.concat(names, ','))
 call('ZADD', key('jobs'), int(NOW), j)
 if num(ARGV[5]) > 0 then call('ZADD', key('owners'), int(NOW + num(ARGV[5])), j) end

@@ -363,6 +363,7 @@ pub async fn beat_of(world: &mut World, random: &mut Random, c: usize, all: bool
         .map(|f| match mine(f) {
             None => Renewal::Lost,
             Some(c) if c.cancelled || world.book.jobs[&c.job].stops() => Renewal::Cancel,
+            Some(c) if c.stopped.is_empty() && world.book.jobs[&c.job].halting() => Renewal::Last,
             Some(c) if !c.stopped.is_empty() => Renewal::Stop(c.stopped.clone()),
             Some(_) => Renewal::Ok,
         })

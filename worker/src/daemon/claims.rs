@@ -311,13 +311,16 @@ impl Daemon {
             // a call that is out finds the same; while it is out we do not know all that we hold
             Pulse::Unknown if self.outbox.is_out() => {}
             Pulse::Unknown => self.resync().await?,
-            Pulse::Answered { stop, tasks, service, watched } => {
+            Pulse::Answered { stop, tasks, last, service, watched } => {
                 self.watch_live(watched);
                 for (fence, lost) in stop {
                     self.stop_claim(fence, if lost { Abort::Lost } else { Abort::Cancelled });
                 }
                 for (fence, task) in tasks {
                     self.stop_task(fence, task);
+                }
+                for fence in last {
+                    self.begin_no_more(fence);
                 }
                 self.serve(service);
             }
@@ -367,6 +370,7 @@ impl Daemon {
             self.slots[slot as usize].queue.iter().filter(|a| a.abort.is_some()).filter_map(|a| a.sent).collect();
         if !sent.is_empty() {
             self.kill_sent(slot, &sent);
+            self.limit_patience(slot);
         }
     }
 

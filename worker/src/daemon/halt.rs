@@ -2,7 +2,9 @@
 //! waits in a slot of it is given back before it can start. Whether the job ends is the store's to say. And what a test
 //! means that wants to end the run: people are told.
 
-use remuda_protocol::outcome::Outcome;
+use std::collections::VecDeque;
+
+use remuda_protocol::outcome::{Detail, Outcome};
 
 use super::Daemon;
 use super::slots::Assignment;
@@ -27,6 +29,22 @@ impl Daemon {
                 if self.slots[slot as usize].work().is_some_and(|(job, _)| job == done.job) {
                     self.drop_unstarted(slot);
                 }
+            }
+        }
+    }
+
+    /// Its job ends with what runs: what of this claim has not begun is given back.
+    pub(super) fn begin_no_more(&mut self, fence: u64) {
+        for slot in 0..self.settings.slots {
+            let queue = &mut self.slots[slot as usize].queue;
+            let (unsent, kept): (VecDeque<_>, _) =
+                std::mem::take(queue).into_iter().partition(|a| a.fence == fence && a.sent.is_none());
+            *queue = kept;
+            for assignment in unsent {
+                self.report(&assignment, None, 0, 0, &Detail::default());
+            }
+            if self.slots[slot as usize].holds(fence) {
+                self.drop_unstarted(slot);
             }
         }
     }

@@ -193,6 +193,7 @@ mod tests {
             sent: None,
             started: None,
             abort: None,
+            kill_at: None,
             misfit: false,
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct Assignment {
     pub(super) started: Option<Instant>,
     /// Why it is being stopped, if it is.
     pub(super) abort: Option<Abort>,
+    /// When it is killed, if it has not ended by then.
+    pub(super) kill_at: Option<Instant>,
     /// It cannot be run here, and the store is being asked who else can.
     pub(super) misfit: bool,
 }
@@ -96,6 +98,7 @@ impl Slot {
                 sent: None,
                 started: None,
                 abort: None,
+                kill_at: None,
                 misfit: false,
             });
         }

@@ -17,6 +17,7 @@ impl Daemon {
         self.tick_owed(now);
         self.tick_departures(now);
         self.tick_drain(now);
+        self.tick_kills(now);
         self.tick_live();
         self.heart.say(self.running_json());
     }

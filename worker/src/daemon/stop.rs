@@ -1,7 +1,10 @@
 //! Stopping what slots have in hand, whatever runs it: kills what has begun, takes back what has not. Who wants it and
 //! what is reported then is the caller's: `claims`, `limits`, `halt`, `shutdown`.
 
+use std::time::{Duration, Instant};
+
 use super::Daemon;
+use super::slots::Abort;
 use crate::loader::messages::ToRunner;
 use crate::loader::process::Killed;
 
@@ -18,6 +21,28 @@ impl Daemon {
         }
         for loader in self.loaders.values().filter(|l| l.collecting == Some(slot)) {
             let _ = loader.keeper.kill(loader.unit, true);
+        }
+    }
+
+    /// What was cancelled has been asked to end: it has less time for that than one that has come to its timeout.
+    pub(super) fn limit_patience(&mut self, slot: u32) {
+        let now = Instant::now();
+        for assignment in self.slots[slot as usize].queue.iter_mut().filter(|a| a.abort == Some(Abort::Cancelled)) {
+            let Some(super::jobs::Job::Ready(spec)) = self.jobs.get(&assignment.job) else { continue };
+            let grace = Duration::from_millis(spec.groups[assignment.group as usize].cancel_grace_ms);
+            assignment.kill_at.get_or_insert(now + grace);
+        }
+    }
+
+    /// Kills what was cancelled and has not ended in time.
+    pub(super) fn tick_kills(&mut self, now: Instant) {
+        for slot in &mut self.slots {
+            for assignment in slot.queue.iter_mut().filter(|a| a.kill_at.is_some_and(|at| at <= now)) {
+                assignment.kill_at = None;
+                if let (Some(keeper), Some(unit)) = (&slot.keeper, assignment.sent) {
+                    let _ = keeper.kill(unit, true);
+                }
+            }
         }
     }
 

@@ -64,7 +64,7 @@ local function job_of(j)
   if jobs[j] == nil then
     local t = load(key('job', j), {'state', 'submitter', 'cancel', 'outcome', 'owner', 'pools'},
       {'priority', 'weight', 'max_slots', 'open_groups', 'sealed', 'groups', 'seq', 'owner_epoch', 'grace', 'detach',
-       'det_bytes', 'det_budget', 'failures', 'max_failures', 'retention', 'gc_group', 'gc_bucket', 'created', 'refusals'})
+       'det_bytes', 'det_budget', 'failures', 'max_failures', 'retention', 'gc_group', 'gc_bucket', 'created', 'refusals', 'soon'})
     if t then t.id = j; t.events = {}; t.lines = 0 end
     jobs[j] = t or false
   end

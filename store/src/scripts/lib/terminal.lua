@@ -109,7 +109,7 @@ local function stop_jobs()
   for _, job in pairs(jobs) do
     if job and job.stop and job_live(job) then stop[#stop + 1] = job end
   end
-  for _, job in ipairs(stop) do cancel_job(job, 'failures') end
+  for _, job in ipairs(stop) do cancel_job(job, job.soon == 1 and 'halt' or 'failures') end
 end
 
 -- the one end of a task: its record, its group's counters, its event
