@@ -105,6 +105,10 @@ pub struct Detail {
     /// Bytes of output that were not kept.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_bytes: u64,
+    /// Sections whose text is not what was printed, because that is no UTF-8: title, and each byte as the character of its
+    /// number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub raw: Vec<(String, String)>,
     /// The whole output in files: `stdout` or `stderr`, and the name of a file in the private folder of an embedded run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<(String, String)>,
@@ -125,4 +129,36 @@ pub struct Detail {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+impl Detail {
+    /// Keeps what a section was before it became text.
+    pub fn keep_raw(&mut self, title: &str, bytes: &[u8]) {
+        self.raw.push((title.to_owned(), bytes.iter().map(|&byte| char::from(byte)).collect()));
+    }
+
+    /// Sections as they were printed, byte for byte where that is known.
+    pub fn printed(&self) -> impl Iterator<Item = (&str, Vec<u8>)> {
+        self.sections.iter().map(|(title, text)| {
+            let raw = self.raw.iter().find(|(of, _)| of == title);
+            let bytes = raw.map(|(_, raw)| raw.chars().filter_map(|c| u8::try_from(u32::from(c)).ok()).collect());
+            (title.as_str(), bytes.unwrap_or_else(|| text.clone().into_bytes()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_come_back_as_they_were() {
+        let all: Vec<u8> = (0..=255).collect();
+        let sections = vec![("stdout".into(), "?".into()), ("stderr".into(), "ä".into())];
+        let mut detail = Detail { sections, ..Detail::default() };
+        detail.keep_raw("stdout", &all);
+        let again: Detail = serde_json::from_str(&serde_json::to_string(&detail).unwrap()).unwrap();
+        let printed: Vec<_> = again.printed().collect();
+        assert_eq!(printed, [("stdout", all), ("stderr", "ä".as_bytes().to_vec())]);
+    }
 }

@@ -213,26 +213,26 @@ impl Shown {
         detail: &Detail,
     ) -> Result<(), Error> {
         let seen = self.seen.remove(&(fence, task.1)).unwrap_or(0);
-        let text = if seen > 0 { left(detail, seen) } else { self.whole(detail) };
+        let text = if seen > 0 { left(detail, seen).into_bytes() } else { self.whole(detail) };
         if text.is_empty() && (seen > 0 || self.only.is_none()) {
             return Ok(());
         }
         let how = format!(" ({}, {})", status_word(outcome).0.to_lowercase(), length(Duration::from_micros(us)));
         self.heading(task, &how).await?;
-        self.body(task, text.as_bytes()).await
+        self.body(task, &text).await
     }
 
     /// All that an attempt left.
-    fn whole(&self, detail: &Detail) -> String {
-        let mut text = detail.text.clone();
-        for (title, body) in &detail.sections {
-            if !text.is_empty() && !text.ends_with('\n') {
-                text.push('\n');
+    fn whole(&self, detail: &Detail) -> Vec<u8> {
+        let mut text = detail.text.clone().into_bytes();
+        for (title, body) in detail.printed() {
+            if text.last().is_some_and(|byte| *byte != b'\n') {
+                text.push(b'\n');
             }
             if detail.sections.len() > 1 && !self.tag {
-                text.push_str(&format!("-- {title} --\n"));
+                text.extend(format!("-- {title} --\n").bytes());
             }
-            text.push_str(body);
+            text.extend(body);
         }
         text
     }

@@ -51,9 +51,9 @@ impl Echo {
         let files = self.kept.files_of(attempt);
         let mut pieces = Pieces::new();
         if files.is_empty() {
-            let sections = attempt.detail.sections.iter();
+            let sections = attempt.detail.printed();
             pieces.extend(sections.map(|(title, body)| (title == "stderr", Body::Text(tagged(&tag, body)))));
-            pieces.extend(missed(attempt).map(|text| (true, Body::Text(text))));
+            pieces.extend(missed(attempt).map(|text| (true, Body::Text(text.into_bytes()))));
         }
         let file = |(title, name): (String, String)| (title == "stderr", Body::File { name, tag: tag.clone() });
         pieces.extend(files.into_iter().map(file));
@@ -88,7 +88,7 @@ impl Echo {
 /// Writes output, and removes its file; returns what has to be said if that could not be read.
 fn pour(kept: &Kept, body: Body, to: &mut dyn Write) -> io::Result<Option<String>> {
     let (name, tag) = match body {
-        Body::Text(text) => return to.write_all(text.as_bytes()).and_then(|()| to.flush()).map(|()| None),
+        Body::Text(text) => return to.write_all(&text).and_then(|()| to.flush()).map(|()| None),
         Body::File { name, tag } => (name, tag),
     };
     let copied = kept.open(&name).map_err(Broken::Reading).and_then(|file| kept::copy(file, tag.as_bytes(), to));
@@ -119,11 +119,11 @@ fn missed(attempt: &Attempt) -> Option<String> {
     }
 }
 
-fn tagged(tag: &str, text: &str) -> String {
+fn tagged(tag: &str, text: Vec<u8>) -> Vec<u8> {
     if tag.is_empty() {
-        return text.to_owned();
+        return text;
     }
-    text.split_inclusive('\n').map(|line| format!("{tag}{line}")).collect()
+    text.split_inclusive(|byte| *byte == b'\n').flat_map(|line| [tag.as_bytes(), line].concat()).collect()
 }
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
         let mut two = attempt(&row(["a", "b c"]), Outcome::Passed);
         two.detail.sections = vec![("stdout".into(), "one\ntwo".into()), ("stderr".into(), "bad\n".into())];
         let shown = echo.take(&two).unwrap();
-        let text = |text: &str| Body::Text(text.to_owned());
+        let text = |text: &str| Body::Text(text.into());
         assert_eq!(shown, [[(false, text("a b c\tone\na b c\ttwo")), (true, text("a b c\tbad\n"))]]);
     }
 

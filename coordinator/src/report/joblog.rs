@@ -43,7 +43,7 @@ impl<W: Write + Send> JobLog<W> {
         let begun = at.saturating_sub(Duration::from_micros(attempt.us));
         let begun = self.start + chrono::TimeDelta::from_std(begun).unwrap_or_default();
         let seconds = Duration::from_micros(attempt.us).as_secs_f64();
-        let printed: usize = attempt.detail.sections.iter().filter(|s| s.0 == "stdout").map(|s| s.1.len()).sum();
+        let printed: usize = attempt.detail.printed().filter(|s| s.0 == "stdout").map(|s| s.1.len()).sum();
         let (exit, signal) = ended(attempt);
         let command = rerun::line(&self.spec, attempt.task.0, attempt.task.1, &attempt.id).unwrap_or_default();
         format!(

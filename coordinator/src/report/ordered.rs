@@ -15,7 +15,7 @@ pub type Pieces = Vec<(bool, Body)>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// As it shall be shown.
-    Text(String),
+    Text(Vec<u8>),
     /// All of it in a file, which waits where it is.
     File {
         /// Its name in the run's folder.
@@ -26,10 +26,10 @@ pub enum Body {
 }
 
 impl Body {
-    fn text(&self) -> &str {
+    fn bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text,
-            Self::File { .. } => "",
+            Self::File { .. } => &[],
         }
     }
 }
@@ -78,7 +78,7 @@ impl Ordered {
     }
 
     fn hold(&mut self, pieces: Pieces) -> io::Result<Held> {
-        let bytes: usize = pieces.iter().map(|p| p.1.text().len()).sum();
+        let bytes: usize = pieces.iter().map(|p| p.1.bytes().len()).sum();
         let in_file = pieces.iter().any(|p| matches!(p.1, Body::File { .. }));
         if in_file || self.in_memory + bytes <= MOST_IN_MEMORY {
             self.in_memory += bytes;
@@ -90,8 +90,8 @@ impl Ordered {
         let Some(file) = &mut self.file else { return Ok(Held::Memory(pieces)) };
         let at = file.seek(SeekFrom::Start(self.end))?;
         let mut lens = Vec::with_capacity(pieces.len());
-        for (error, text) in pieces.iter().map(|p| (p.0, p.1.text())) {
-            file.write_all(text.as_bytes())?;
+        for (error, text) in pieces.iter().map(|p| (p.0, p.1.bytes())) {
+            file.write_all(text)?;
             lens.push((error, u32::try_from(text.len()).unwrap_or(u32::MAX)));
         }
         self.end += bytes as u64;
@@ -101,7 +101,7 @@ impl Ordered {
     fn fetch(&mut self, held: Held) -> io::Result<Pieces> {
         match (held, &mut self.file) {
             (Held::Memory(pieces), _) => {
-                self.in_memory -= pieces.iter().map(|p| p.1.text().len()).sum::<usize>();
+                self.in_memory -= pieces.iter().map(|p| p.1.bytes().len()).sum::<usize>();
                 Ok(pieces)
             }
             (Held::Disk { at, lens }, Some(file)) => {
@@ -110,7 +110,7 @@ impl Ordered {
                 for (error, len) in lens {
                     let mut bytes = vec![0; len as usize];
                     file.read_exact(&mut bytes)?;
-                    pieces.push((error, Body::Text(String::from_utf8_lossy(&bytes).into_owned())));
+                    pieces.push((error, Body::Text(bytes)));
                 }
                 Ok(pieces)
             }
@@ -124,11 +124,11 @@ mod tests {
     use super::*;
 
     fn text(ready: Vec<Pieces>) -> String {
-        ready.iter().flatten().map(|p| p.1.text()).collect()
+        ready.iter().flatten().map(|p| String::from_utf8_lossy(p.1.bytes())).collect()
     }
 
     fn body(text: &str) -> Body {
-        Body::Text(text.to_owned())
+        Body::Text(text.into())
     }
 
     #[test]
@@ -149,9 +149,9 @@ mod tests {
         }
         assert!(ordered.in_memory <= MOST_IN_MEMORY && ordered.end > 0);
         let ready = ordered.push(0, Pieces::new()).unwrap();
-        let firsts: String = ready.iter().flatten().map(|p| &p.1.text()[..1]).collect();
+        let firsts: String = ready.iter().flatten().map(|p| char::from(p.1.bytes()[0])).collect();
         assert_eq!(firsts, "aAbBcCdDeE");
-        assert!(ready.iter().flatten().all(|p| p.0 == (p.1.text().len() == 1)));
+        assert!(ready.iter().flatten().all(|p| p.0 == (p.1.bytes().len() == 1)));
         assert_eq!(ordered.in_memory, 0);
     }
 

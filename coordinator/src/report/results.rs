@@ -48,14 +48,8 @@ impl Results {
                 io::copy(&mut self.kept.open(name)?, &mut File::create(folder.join(stream))?)?;
                 continue;
             }
-            let text: String = attempt
-                .detail
-                .sections
-                .iter()
-                .filter(|s| files.is_empty() && s.0 == stream)
-                .map(|s| s.1.as_str())
-                .collect();
-            std::fs::write(folder.join(stream), text)?;
+            let sections = attempt.detail.printed().filter(|s| files.is_empty() && s.0 == stream);
+            std::fs::write(folder.join(stream), sections.flat_map(|s| s.1).collect::<Vec<u8>>())?;
         }
         Ok(())
     }

@@ -300,3 +300,14 @@ fn peaks_kib(root: u32) -> Vec<(String, u64)> {
     }
     found
 }
+
+#[test]
+fn on_a_farm_what_is_no_text_is_passed_on_as_it_is() {
+    let ranch = Ranch::new();
+    let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "1"]);
+    let line = r"printf '\377\376ok\n\000'; printf '\200' >&2; : {}";
+    let out = ranch.command(&["--redis", &farm.url(), "each", "--results", "out", line, ":::", "a"]).output().unwrap();
+    assert!(out.status.success());
+    assert_eq!(out.stdout, b"\xff\xfeok\n\0");
+    assert_eq!(std::fs::read(ranch.work().join("out/1/a/stderr")).unwrap(), b"\x80");
+}

@@ -48,7 +48,7 @@ impl Outputs {
         mut detail: Detail,
     ) -> Detail {
         let group = &spec.groups[attempt.group as usize];
-        let Some(stem) = self.stem(group, attempt) else { return detail };
+        let Some(stem) = self.stem(group, attempt) else { return with_raw(detail, exited) };
         let heavy = self.is_heavy(weight(&detail), spec.detail_budget, outcome);
         match kept(&stem, exited, heavy) {
             Ok(streams) if streams.is_empty() => {}
@@ -91,6 +91,17 @@ impl Outputs {
             whole::remove(&stem(folder, result.fence, result.task));
         }
     }
+}
+
+/// What no file has and is no text goes along as it is, if it is all there.
+fn with_raw(mut detail: Detail, exited: &Exited) -> Detail {
+    let (out, err) = command::streams(exited);
+    for (title, bytes) in [("stdout", out), ("stderr", err)] {
+        if exited.dropped_bytes == 0 && std::str::from_utf8(&bytes).is_err() {
+            detail.keep_raw(title, &bytes);
+        }
+    }
+    detail
 }
 
 fn stem(folder: &Path, fence: u64, task: u32) -> PathBuf {
@@ -240,7 +251,8 @@ mod tests {
     fn short_text_needs_no_file_and_what_is_none_does() {
         let (text, none) = (exited(b"a", b"b", Whole::default(), 0), exited(b"a\xff", b"b", Whole::default(), 0));
         assert_eq!(placed(&spec(true, 1 << 20), &text).0, command::judge(&text).1);
-        assert_eq!(placed(&spec(false, 1 << 20), &none).0, command::judge(&none).1);
+        let raw = vec![("stdout".to_owned(), "a\u{ff}".to_owned())];
+        assert_eq!(placed(&spec(false, 1 << 20), &none).0, Detail { raw, ..command::judge(&none).1 });
         let (detail, files) = placed(&spec(true, 1 << 20), &none);
         assert_eq!(detail.sections[0].1, "a\u{fffd}");
         assert_eq!(files, [("7-3.out".to_owned(), b"a\xff".to_vec()), ("7-3.err".to_owned(), b"b".to_vec())]);
