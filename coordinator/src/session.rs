@@ -271,10 +271,9 @@ async fn attached(
     let redis =
         if embedded { "an embedded Redis".to_owned() } else { format!("{}, farm {}", store.address(), store.farm()) };
     let shown_slots = if embedded { u32::try_from(slots).ok() } else { Some(spec.max_slots).filter(|n| *n > 0) };
-    run.tell(&Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: shown_slots })?;
-    for note in &request.notes {
-        run.tell(&Fact::Note(note.clone()))?;
-    }
+    let began = Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: shown_slots };
+    let notes = request.notes.iter().cloned().map(Fact::Note);
+    let told = std::iter::once(began).chain(notes).try_for_each(|fact| run.tell(&fact));
     let submission = Submission {
         store: store.clone(),
         job: spec.id.clone(),
@@ -283,8 +282,10 @@ async fn attached(
         slots: slots.max(1),
         done,
     };
-    let submit = tokio::spawn(submission.run());
-    let result = run.to_its_end(watch, submit, children).await;
+    let result = match told {
+        Ok(()) => run.to_its_end(watch, tokio::spawn(submission.run()), children).await,
+        Err(error) => Err(error),
+    };
     if result.is_err() && shelf.is_none() && run.owns() && !matches!(result, Err(Error::TakenOver(_))) {
         // a clean exit cancels at once, whatever made us leave; an embedded farm ends with us
         let _ = store.patient(Duration::from_secs(1)).cancel(&spec.id, "user", None).await;

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::process::Stdio;
 
-use super::support::Ranch;
+use super::support::{Farm, Ranch};
 
 #[test]
 fn a_reader_that_goes_ends_the_run_and_nothing_panics() {
@@ -102,4 +102,15 @@ fn a_locale_without_utf8_gets_signs_that_it_has() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "ä\n");
     let output = ranch.command(&["each", "true", ":::", "a"]).env("LC_ALL", "C.UTF-8").output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains('─'));
+}
+
+#[test]
+fn a_run_that_cannot_even_say_that_it_begins_leaves_no_job_behind() {
+    let ranch = Ranch::new();
+    let farm = Farm::start(&[]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = ranch.command(&["--redis", &farm.url(), "each", "true", ":::", "a"]).stderr(full).status().unwrap();
+    assert_eq!(ended.code(), Some(3));
+    let seen = ranch.run(&["--redis", &farm.url(), "status", "--json"]).exits(0);
+    assert!(seen.out.contains("\"state\":\"cancelled\""), "{}", seen.out);
 }
