@@ -78,11 +78,15 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
     if visit.quiet {
         reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
     }
+    let took = head.ended_ms.map(|end| Duration::from_millis(end.saturating_sub(head.created_ms)));
+    if let Some(took) = took {
+        reporters.iter_mut().for_each(|r| r.is_over_after(took));
+    }
     let age = Duration::from_millis(store.now_ms().await?.saturating_sub(head.created_ms));
     let start = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
     let options = Options {
         role: Role::Visitor { adopts: visit.adopts },
-        took: head.ended_ms.map(|end| Duration::from_millis(end.saturating_sub(head.created_ms))),
+        took,
         patience: visit.patience,
         ..session::options(&request, &spec, false, &log.path)
     };

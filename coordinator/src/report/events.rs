@@ -14,23 +14,30 @@ use super::{Attempt, Fact, Place, Reporter};
 pub struct Events<W: Write + Send> {
     out: W,
     start: DateTime<Utc>,
+    /// How long the job took, if it is told again: nothing in it happened later.
+    took: Option<Duration>,
 }
 
 impl<W: Write + Send> Events<W> {
     /// Lines for a run that began at `start`.
     pub fn new(out: W, start: DateTime<Utc>) -> Self {
-        Self { out, start }
+        Self { out, start, took: None }
     }
 }
 
 impl<W: Write + Send> Reporter for Events<W> {
     fn fact(&mut self, fact: &Fact, at: Duration) -> io::Result<()> {
         let Some(what) = what(fact) else { return Ok(()) };
+        let at = self.took.map_or(at, |took| at.min(took));
         let when = self.start + TimeDelta::from_std(at).unwrap_or_default();
         let time = when.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
         serde_json::to_writer(&mut self.out, &Line { what, at: at.as_secs_f64(), time })?;
         self.out.write_all(b"\n")?;
         if matches!(fact, Fact::Finished(_)) { self.out.flush() } else { Ok(()) }
+    }
+
+    fn is_over_after(&mut self, took: Duration) {
+        self.took = Some(took);
     }
 
     /// Whoever reads along wants each fact when it is known, but not at the price of a write for each.
@@ -166,6 +173,16 @@ mod tests {
     use super::*;
     use crate::report::testing::failed;
     use remuda_protocol::outcome::Outcome;
+
+    #[test]
+    fn nothing_happens_after_the_end_of_a_job_that_is_told_again() {
+        let mut out = Vec::new();
+        let mut events = Events::new(&mut out, DateTime::UNIX_EPOCH);
+        events.is_over_after(Duration::from_millis(1500));
+        events.fact(&Fact::Ended(failed("t.py::test")), Duration::from_secs(7200)).unwrap();
+        let line: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&line["at"], &line["time"]), (&json!(1.5), &json!("1970-01-01T00:00:01.500Z")));
+    }
 
     #[test]
     fn a_result_names_slot_worker_and_predecessor() {

@@ -23,6 +23,8 @@ pub struct JobLog<W: Write + Send> {
     out: W,
     spec: Arc<JobSpec>,
     start: DateTime<Utc>,
+    /// How long the job took, if it is told again: no task of it ended later.
+    took: Option<Duration>,
 }
 
 impl<W: Write + Send> JobLog<W> {
@@ -34,12 +36,13 @@ impl<W: Write + Send> JobLog<W> {
         if fresh {
             out.write_all(format!("{HEAD}\n").as_bytes())?;
         }
-        Ok(Self { out, spec, start })
+        Ok(Self { out, spec, start, took: None })
     }
 
     fn line(&self, attempt: &Attempt, at: Duration) -> String {
         let item = Item::new(&attempt.id, attempt.task.1);
         let host = attempt.place.as_ref().map_or(":", |p| if p.host == self.spec.tree.host { ":" } else { &p.host });
+        let at = self.took.map_or(at, |took| at.min(took));
         let begun = at.saturating_sub(Duration::from_micros(attempt.us));
         let begun = self.start + chrono::TimeDelta::from_std(begun).unwrap_or_default();
         let seconds = Duration::from_micros(attempt.us).as_secs_f64();
@@ -79,6 +82,10 @@ impl<W: Write + Send> Reporter for JobLog<W> {
             Fact::Finished(_) => self.out.flush(),
             _ => Ok(()),
         }
+    }
+
+    fn is_over_after(&mut self, took: Duration) {
+        self.took = Some(took);
     }
 
     fn settle(&mut self) -> io::Result<()> {
@@ -157,6 +164,17 @@ mod tests {
              2\tlab1\t1.499\t     0.012\t0\t6\t3\t0\techo 'it'\\''s\0b' && test\n"
         );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn no_task_begins_after_the_end_of_a_job_that_is_told_again() {
+        let mut out = Vec::new();
+        let mut log = JobLog::new(&mut out, spec_of_each("echo {}"), DateTime::UNIX_EPOCH, true).unwrap();
+        log.is_over_after(Duration::from_millis(1_512));
+        log.fact(&ended(1, attempt("a", Outcome::Passed)), Duration::from_secs(7200)).unwrap();
+        drop(log);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().nth(1).and_then(|line| line.split('\t').nth(2)), Some("1.499"), "{text}");
     }
 
     #[test]

@@ -247,7 +247,7 @@ fn streams(attempt: &Attempt) -> (String, String) {
 }
 
 impl Reporter for Junit {
-    fn fact(&mut self, fact: &Fact, at: Duration) -> io::Result<()> {
+    fn fact(&mut self, fact: &Fact, _at: Duration) -> io::Result<()> {
         match fact {
             Fact::Tried(attempt) => self.tries.entry(attempt.task).or_default().push(attempt.clone()),
             // a collection that worked is no test; one that failed is an error of its own
@@ -263,7 +263,7 @@ impl Reporter for Junit {
             }
             Fact::Finished(summary) => {
                 self.mind_verdict(summary);
-                self.write(at)?;
+                self.write(summary.wall)?; // not the time until it is told: the job may have been over for hours
             }
             _ => {}
         }

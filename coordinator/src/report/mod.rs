@@ -236,6 +236,9 @@ pub trait Reporter: Send {
     /// Its file or stream cannot be written.
     fn fact(&mut self, fact: &Fact, at: Duration) -> std::io::Result<()>;
 
+    /// The job is over already and took so long: when it is told again, facts come later than they happened.
+    fn is_over_after(&mut self, _took: Duration) {}
+
     /// Several facts that came together have been told.
     ///
     /// # Errors

@@ -20,6 +20,10 @@ impl Reporter for Quiet {
         self.0.fact(fact, at)
     }
 
+    fn is_over_after(&mut self, took: Duration) {
+        self.0.is_over_after(took);
+    }
+
     fn settle(&mut self) -> std::io::Result<()> {
         self.0.settle()
     }

@@ -1,6 +1,6 @@
 //! Reports in files: the page, the JSON summary, annotations, levels of the console.
 
-use super::support::{Farm, Ranch};
+use super::support::{Farm, Ranch, facts, of};
 
 const MIXED: [&str; 10] = [
     "each",
@@ -99,6 +99,36 @@ fn a_job_that_is_over_is_reported_again_without_times_it_does_not_have() {
     assert!(read("again.html").contains("2 tasks: 1 passed, 1 failed"));
     let summary: serde_json::Value = serde_json::from_str(&read("sum.json")).unwrap();
     assert_eq!((summary["failed"].as_u64(), summary["workers"][0]["first_us"].is_null()), (Some(1), true));
+}
+
+#[test]
+fn reports_of_a_job_that_is_over_tell_its_own_length_and_not_its_age() {
+    let ranch = Ranch::new();
+    let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "1"]);
+    let url = farm.url();
+    ranch.run(&["--redis", &url, "each", "true", ":::", "a"]).exits(0);
+    std::process::Command::new("sleep").arg("2.5").status().unwrap();
+    let files = ["--junit", "j.xml", "--json", "s.json", "--events", "e.jsonl", "--joblog", "log"];
+    ranch.run(&[&["--redis", &url, "report"], &files[..], &["latest"]].concat()).exits(0);
+    let read = |name: &str| std::fs::read_to_string(ranch.work().join(name)).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&read("s.json")).unwrap();
+    let took = summary["wall_us"].as_f64().unwrap() / 1e6;
+    let junit = read("j.xml");
+    let time = junit.split("<testsuites").nth(1).and_then(|text| text.split("time=\"").nth(1)).unwrap();
+    let time: f64 = time.split('"').next().unwrap().parse().unwrap();
+    assert!((time - took).abs() < 0.01, "the job took {took}: {junit}");
+    let facts = facts(&ranch.work().join("e.jsonl"));
+    assert!(facts.iter().all(|fact| fact["at"].as_f64().unwrap() <= took), "the job took {took}: {facts:?}");
+    let end: f64 = of(&facts, "finished")[0]["time"].as_str().map(seconds).unwrap();
+    let log = read("log");
+    let begun: f64 = log.lines().nth(1).and_then(|line| line.split('\t').nth(2)).unwrap().parse().unwrap();
+    assert!(begun <= end + 0.01, "{log}");
+}
+
+/// The moment that a text names, in seconds.
+fn seconds(time: &str) -> f64 {
+    let at: chrono::DateTime<chrono::Utc> = time.parse().unwrap();
+    at.timestamp_millis() as f64 / 1e3
 }
 
 #[test]
