@@ -92,6 +92,23 @@ fn a_job_is_sent_left_found_and_waited_for() {
 }
 
 #[test]
+fn who_submits_is_told_who_writes_the_report() {
+    let lab = Lab::new("1");
+    lab.items("true {item}", "\"a\"");
+    for flag in ["--junit=a.xml", "--html=a.html", "--json=a.json", "--events=a.jsonl", "--annotations=github"] {
+        let name = flag.split('=').next().unwrap();
+        lab.run(&["submit", flag]).exits(2).says(&[name, "`remuda wait JOB", "`remuda report JOB"]);
+    }
+    assert_eq!(lab.run(&["status", "--json"]).exits(0).out.trim(), "[]", "nothing was submitted");
+    // what is set for every verb is no word to this one
+    let submit = lab.with_farm(&["submit"]);
+    let output = lab.ranch.command(&submit).env("REMUDA_JUNIT", "a.xml").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    lab.run(&["wait"]).exits(0);
+    assert!(!lab.ranch.work().join("a.xml").exists());
+}
+
+#[test]
 fn what_runs_and_what_waits_is_explained() {
     let lab = Lab::new("1");
     lab.ranch.write(
