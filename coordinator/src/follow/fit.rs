@@ -1,4 +1,4 @@
-//! Why nobody works: which labels no worker has, and who has stepped aside. Pure.
+//! Why nobody works: which labels no worker has, who is drained, and who has stepped aside. Pure.
 
 use remuda_protocol::spec::JobSpec;
 use remuda_store::{Refusal, WorkerSnapshot};
@@ -23,10 +23,10 @@ pub fn why_nobody(
     let mut why = None;
     for g in (0..spec.groups.len()).filter(|g| waits(*g)) {
         for lane in &spec.groups[g].lanes {
-            missing(&lane.labels, &able)?; // somebody can
+            lack(&lane.labels, &able)?; // somebody can
             let name = &spec.groups[g].name;
-            why = why.or(Some(match missing(&lane.labels, workers) {
-                Some(labels) => sentence(name, &labels, workers, farm, address),
+            why = why.or(Some(match lack(&lane.labels, workers) {
+                Some(lack) => sentence(name, &lack, farm, address),
                 None => format!("no worker is left for group `{name}`: {}", reasons(workers, refusals)),
             }));
         }
@@ -56,33 +56,71 @@ pub fn reasons(workers: &[WorkerSnapshot], refusals: &[Refusal]) -> String {
     reasons.join("; ")
 }
 
-/// The labels that the best of the workers lacks; `None` if one lacks nothing.
-#[must_use]
-pub fn missing(wanted: &[String], workers: &[WorkerSnapshot]) -> Option<Vec<String>> {
-    let lacks = |worker: &WorkerSnapshot| -> Vec<String> {
-        let has: Vec<&str> = worker.labels.split(',').collect();
-        wanted.iter().filter(|label| !has.contains(&label.as_str())).cloned().collect()
-    };
-    let best = workers.iter().filter(|w| !w.drain).map(lacks).min_by_key(Vec::len);
-    match best {
-        Some(labels) if labels.is_empty() => None,
-        Some(labels) => Some(labels),
-        None => Some(wanted.to_vec()),
+/// What keeps every worker from tasks with some labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// There is no worker.
+    Workers,
+    /// So many fit, and all of them are drained.
+    Service(usize),
+    /// No worker has these labels.
+    Labels(Vec<String>),
+}
+
+impl Lack {
+    /// What no worker does or has, after `no worker` or `none`; `what`: what it would take.
+    #[must_use]
+    pub fn predicate(&self, what: &str) -> String {
+        let quoted = |names: &[String]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Workers => "is there that takes work".into(),
+            Self::Service(1) => {
+                format!("takes {what}: 1 worker that fits is drained; `remuda workers resume --all` brings it back")
+            }
+            Self::Service(n) => format!(
+                "takes {what}: {n} workers that fit are drained; `remuda workers resume --all` brings them back"
+            ),
+            Self::Labels(names) if names.len() == 1 => format!("has the label {}", quoted(names)),
+            Self::Labels(names) => format!("has the labels {}", quoted(names)),
+        }
     }
 }
 
-fn sentence(group: &str, labels: &[String], workers: &[WorkerSnapshot], farm: &str, address: &str) -> String {
-    if workers.iter().all(|w| w.drain) {
-        return format!(
-            "no worker is on farm `{farm}` at {address}; start one there with `remuda worker --redis {address}`"
-        );
+/// What is lacking for tasks with these labels; `None` if a worker takes them.
+#[must_use]
+pub fn lack(wanted: &[String], workers: &[WorkerSnapshot]) -> Option<Lack> {
+    let has = |worker: &WorkerSnapshot, label: &String| worker.labels.split(',').any(|own| own == label);
+    let fitting: Vec<_> = workers.iter().filter(|w| wanted.iter().all(|label| has(w, label))).collect();
+    if fitting.iter().any(|w| !w.drain) {
+        return None;
     }
-    let names: Vec<String> = labels.iter().map(|l| format!("`{l}`")).collect();
-    let s = if labels.len() == 1 { "" } else { "s" };
-    format!(
-        "no worker fits group `{group}`: none has the label{s} {}; start one with `remuda worker --label …`, or take the label away",
-        names.join(", ")
-    )
+    if workers.is_empty() {
+        return Some(Lack::Workers);
+    }
+    if !fitting.is_empty() {
+        return Some(Lack::Service(fitting.len()));
+    }
+    let nowhere: Vec<String> = wanted.iter().filter(|l| !workers.iter().any(|w| has(w, l))).cloned().collect();
+    Some(Lack::Labels(if nowhere.is_empty() { wanted.to_vec() } else { nowhere }))
+}
+
+fn sentence(group: &str, lack: &Lack, farm: &str, address: &str) -> String {
+    match lack {
+        Lack::Workers => {
+            format!(
+                "no worker is on farm `{farm}` at {address}; start one there with `remuda worker --redis {address}`"
+            )
+        }
+        Lack::Service(_) => format!(
+            "no worker {}, `remuda worker --redis {address}` starts another",
+            lack.predicate(&format!("group `{group}`"))
+        ),
+        Lack::Labels(names) => format!(
+            "no worker fits group `{group}`: none {}; start one with `remuda worker --label …`, or take {} away",
+            lack.predicate(""),
+            if names.len() == 1 { "the label" } else { "a label" }
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -99,27 +137,44 @@ mod tests {
         let said = |worker: &str, reason: &str| Refusal { worker: worker.into(), joined_ms: 7, reason: reason.into() };
         let refusals = [said("a", "a has no tree"), said("b", "b has no tree"), said("gone", "it had no tree")];
         let workers = [lab("a", 7), lab("b", 7)];
-        assert_eq!(missing(&[], &able(&workers, &refusals)), Some(vec![]), "nobody is left");
+        assert_eq!(lack(&[], &able(&workers, &refusals)), Some(Lack::Workers), "nobody is left");
         assert_eq!(reasons(&workers, &refusals), "a has no tree; b has no tree");
         let workers = [lab("a", 7), lab("b", 8)];
-        assert_eq!(missing(&[], &able(&workers, &refusals)), None);
+        assert_eq!(lack(&[], &able(&workers, &refusals)), None);
+    }
+
+    fn names(labels: &[&str]) -> Vec<String> {
+        labels.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn the_label_that_is_missing_is_named() {
-        let wanted = ["arm64".to_owned(), "gpu".to_owned()];
-        assert_eq!(missing(&wanted, &[worker("arm64,big", false), worker("", false)]), Some(vec!["gpu".to_owned()]));
-        assert_eq!(missing(&wanted, &[worker("arm64,gpu", true)]), Some(wanted.to_vec()));
-        assert_eq!(missing(&wanted, &[worker("arm64,gpu", false)]), None);
-        let text = sentence("web", &["gpu".to_owned()], &[worker("", false)], "lab", "redis://r");
+        let wanted = names(&["arm64", "gpu"]);
+        let gpu = Lack::Labels(names(&["gpu"]));
+        assert_eq!(lack(&wanted, &[worker("arm64,big", false), worker("", false)]), Some(gpu.clone()));
+        assert_eq!(lack(&wanted, &[worker("arm64", true)]), Some(gpu.clone()), "drained or not");
+        assert_eq!(lack(&wanted, &[worker("arm64,gpu", false)]), None);
         assert_eq!(
-            text,
+            sentence("web", &gpu, "lab", "redis://r"),
             "no worker fits group `web`: none has the label `gpu`; start one with `remuda worker --label …`, or take the label away"
         );
-        let text = sentence("web", &[], &[], "lab", "redis://r");
+        assert_eq!(lack(&[], &[]), Some(Lack::Workers));
         assert_eq!(
-            text,
+            sentence("web", &Lack::Workers, "lab", "redis://r"),
             "no worker is on farm `lab` at redis://r; start one there with `remuda worker --redis redis://r`"
         );
+    }
+
+    #[test]
+    fn workers_that_fit_and_are_drained_are_counted_and_not_denied() {
+        let wanted = names(&["arm64"]);
+        let drained = lack(&wanted, &[worker("arm64", true), worker("arm64,big", true), worker("", false)]).unwrap();
+        assert_eq!(drained, Lack::Service(2));
+        assert_eq!(
+            sentence("web", &drained, "lab", "redis://r"),
+            "no worker takes group `web`: 2 workers that fit are drained; `remuda workers resume --all` brings them back, \
+             `remuda worker --redis redis://r` starts another"
+        );
+        assert_eq!(lack(&[], &[worker("", true)]), Some(Lack::Service(1)));
     }
 }

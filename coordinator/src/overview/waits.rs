@@ -1,10 +1,10 @@
-//! Why what is ready does not run: gates, labels, locks, other people. Pure.
+//! Why what is ready does not run: gates, labels, drained workers, locks, other people. Pure.
 
 use remuda_protocol::spec::JobSpec;
 use remuda_store::{JobSnapshot, Pool};
 
 use super::Worker;
-use crate::follow::fit::{able, missing, reasons};
+use crate::follow::fit::{able, lack, reasons};
 
 /// Why the tasks of a group wait, in a sentence without a subject; `None` if none wait.
 #[must_use]
@@ -17,15 +17,12 @@ pub fn why(spec: &JobSpec, state: &JobSnapshot, group: u32, workers: &[Worker], 
         return None;
     }
     let books: Vec<_> = workers.iter().map(|w| w.books.clone()).collect();
-    if books.iter().all(|w| w.drain) {
-        return Some("no worker is there that takes work".into());
-    }
     let able = able(&books, &state.refusals);
     for lane in &own.lanes {
-        if let Some(labels) = missing(&lane.labels, &books) {
-            return Some(format!("no worker has the label {}", quoted(&labels)));
+        if let Some(lack) = lack(&lane.labels, &books) {
+            return Some(format!("no worker {}", lack.predicate("it")));
         }
-        if missing(&lane.labels, &able).is_some() {
+        if lack(&lane.labels, &able).is_some() {
             return Some(format!("no worker that fits can run it: {}", reasons(&books, &state.refusals)));
         }
         for (pool, &wanted) in &lane.locks {
@@ -56,10 +53,6 @@ fn needs(spec: &JobSpec, state: &JobSnapshot, needs: &[u32]) -> String {
         .map(|&need| format!("`{}`, which is {}", spec.groups[need as usize].name, state.groups[need as usize].state))
         .collect();
     format!("needs {}", open.join(" and "))
-}
-
-fn quoted(names: &[String]) -> String {
-    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn holders(pool: &Pool, workers: &[Worker]) -> String {
@@ -105,6 +98,12 @@ mod tests {
         let ready = state("succeeded", "sealed", 1);
         assert_eq!(why(&ready, &[], 1).unwrap(), "no worker is there that takes work");
         assert_eq!(why(&ready, &[worker("", vec![])], 1).unwrap(), "no worker has the label `lab`");
+        let mut drained = worker("lab", vec![]);
+        drained.books.drain = true;
+        assert_eq!(
+            why(&ready, &[drained, worker("", vec![])], 1).unwrap(),
+            "no worker takes it: 1 worker that fits is drained; `remuda workers resume --all` brings it back"
+        );
         let locks = [("boards".to_owned(), vec!["b1".to_owned()])].into();
         let holder = RunningTask { job: "other".into(), locks, ..RunningTask::default() };
         let busy = worker("lab", vec![holder]);

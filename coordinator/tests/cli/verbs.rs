@@ -272,8 +272,11 @@ fn a_worker_is_taken_out_of_service_and_back() {
     lab.items("true {item}", "\"x\"");
     let id = lab.submit(&[]);
     lab.run(&["wait", &id, "--timeout", "500ms"]).exits(6);
+    let repair = "1 worker that fits is drained; `remuda workers resume --all` brings it back";
     let seen = lab.run(&["explain", "x"]).exits(0);
-    assert!(seen.out.contains("waits: no worker is there that takes work"), "{}", seen.out);
+    assert!(seen.out.contains(&format!("waits: no worker takes it: {repair}")), "{}", seen.out);
+    let seen = lab.run(&["each", "--queue-timeout", "1s", "true", ":::", "y"]).exits(6);
+    seen.says(&["no worker takes group `each`: ", repair]);
     lab.run(&["workers", "resume", "--all"]).exits(0);
     lab.run(&["wait", &id]).exits(0);
     lab.run(&["workers", "drain", "no-such-host"]).exits(2).says(&["there is no worker `no-such-host`"]);
