@@ -65,6 +65,8 @@ pub enum Lack {
     Service(usize),
     /// No worker has these labels.
     Labels(Vec<String>),
+    /// Each of these labels is there, but not all at one worker.
+    Together(Vec<String>),
 }
 
 impl Lack {
@@ -82,6 +84,7 @@ impl Lack {
             ),
             Self::Labels(names) if names.len() == 1 => format!("has the label {}", quoted(names)),
             Self::Labels(names) => format!("has the labels {}", quoted(names)),
+            Self::Together(names) => format!("has all of the labels {}", quoted(names)),
         }
     }
 }
@@ -101,7 +104,7 @@ pub fn lack(wanted: &[String], workers: &[WorkerSnapshot]) -> Option<Lack> {
         return Some(Lack::Service(fitting.len()));
     }
     let nowhere: Vec<String> = wanted.iter().filter(|l| !workers.iter().any(|w| has(w, l))).cloned().collect();
-    Some(Lack::Labels(if nowhere.is_empty() { wanted.to_vec() } else { nowhere }))
+    Some(if nowhere.is_empty() { Lack::Together(wanted.to_vec()) } else { Lack::Labels(nowhere) })
 }
 
 fn sentence(group: &str, lack: &Lack, farm: &str, address: &str) -> String {
@@ -115,7 +118,7 @@ fn sentence(group: &str, lack: &Lack, farm: &str, address: &str) -> String {
             "no worker {}, `remuda worker --redis {address}` starts another",
             lack.predicate(&format!("group `{group}`"))
         ),
-        Lack::Labels(names) => format!(
+        Lack::Labels(names) | Lack::Together(names) => format!(
             "no worker fits group `{group}`: none {}; start one with `remuda worker --label …`, or take {} away",
             lack.predicate(""),
             if names.len() == 1 { "the label" } else { "a label" }
@@ -165,6 +168,17 @@ mod tests {
         );
     }
 
+    #[test]
+    fn labels_that_are_there_but_never_together_are_not_called_missing() {
+        let wanted = names(&["a", "b"]);
+        let apart = lack(&wanted, &[worker("a", false), worker("b", false)]).unwrap();
+        assert_eq!(apart, Lack::Together(wanted));
+        assert_eq!(
+            sentence("web", &apart, "lab", "redis://r"),
+            "no worker fits group `web`: none has all of the labels `a`, `b`; start one with `remuda worker --label …`, or \
+             take a label away"
+        );
+    }
     #[test]
     fn workers_that_fit_and_are_drained_are_counted_and_not_denied() {
         let wanted = names(&["arm64"]);

@@ -147,6 +147,13 @@ fn a_queue_timeout_names_what_was_missing() {
     };
     run("arm64").exits(0);
     run("gpu").exits(6).says(&["none has the label `gpu`", "1 task: 0 passed, 1 not finished"]);
+    let _farm = farm.with_worker(&ranch, &["--slots", "1", "--label", "big"]);
+    while !ranch.run(&["--redis", &url, "workers"]).out.contains("big") {
+        std::thread::yield_now();
+    }
+    let apart = ["--label", "arm64", "--label", "big", "true", ":::", "a"];
+    let seen = ranch.run(&[&["--redis", &url, "each", "--queue-timeout", "1s"], &apart[..]].concat()).exits(6);
+    seen.says(&["none has all of the labels `arm64`, `big`"]);
 }
 
 #[test]
