@@ -12,8 +12,8 @@ use remuda_protocol::spec::GroupKind;
 use super::attached::Run;
 use super::view::{Change, TaskKey};
 use crate::error::Error;
-use crate::report::Fact;
 use crate::report::text::count;
+use crate::report::{Fact, reason};
 
 /// Tasks whose records are read in one go.
 const RECORDS: u32 = 10_000;
@@ -166,6 +166,7 @@ impl Run {
                 Fact::Back { group: self.names.group(task.0), id: self.names.id(task), lost, fence, place }
             }
             Change::Group { group, state, reason } => {
+                let reason = reason::plain(&self.spec, &reason);
                 let (kind, tasks) = (self.spec.groups[group as usize].kind, self.view.groups[group as usize].added);
                 Fact::Group { group: self.names.group(group), kind, state, reason, tasks }
             }

@@ -14,6 +14,7 @@ use remuda_store::{GroupSnapshot, JobHead, JobSnapshot, Pool, Refusal, Store, St
 use serde::Deserialize;
 
 use crate::follow::fit;
+use crate::report::reason;
 
 /// A worker as it last described itself.
 #[derive(Clone, Debug, Default)]
@@ -112,9 +113,13 @@ impl Overview {
     /// # Errors
     /// The server's, or the job has gone.
     pub async fn read(store: &Store, head: JobHead) -> Result<Self, StoreError> {
+        let (spec, mut state) = (store.spec(&head.id).await?, store.snapshot(&head.id).await?);
+        for group in &mut state.groups {
+            group.reason = reason::plain(&spec, &group.reason);
+        }
         Ok(Self {
-            spec: store.spec(&head.id).await?,
-            state: store.snapshot(&head.id).await?,
+            spec,
+            state,
             workers: workers(store).await?,
             pools: store.pools().await?,
             now_ms: store.now_ms().await?,

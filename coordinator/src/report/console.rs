@@ -237,11 +237,11 @@ impl<W: Write + Send> Console<W> {
                 self.line("Collected", Colour::Green, &format!("{named}{}", count(tasks.into(), "test")))
             }
             (GroupKind::Tests | GroupKind::Provision, "skipped" | "cancelled") if self.many_groups => {
-                self.line(&state.to_uppercase(), Colour::Yellow, &format!("{group}: {}", self.plain_reason(reason)))
+                self.line(&state.to_uppercase(), Colour::Yellow, &format!("{group}: {reason}"))
             }
             (GroupKind::Provision, "succeeded") => self.line("Ready", Colour::Green, group),
             (_, "failed") if !reason.is_empty() && self.many_groups => {
-                self.line("FAILED", Colour::Red, &format!("{group}: {}", self.plain_reason(reason)))
+                self.line("FAILED", Colour::Red, &format!("{group}: {reason}"))
             }
             _ => Ok(()),
         }
@@ -249,14 +249,6 @@ impl<W: Write + Send> Console<W> {
 
     fn is_collected(&self, group: &str) -> bool {
         self.spec.groups.iter().any(|g| g.name == format!("{group}@collect"))
-    }
-
-    /// Redis knows groups by number; people by name.
-    fn plain_reason(&self, reason: &str) -> String {
-        let Some(rest) = reason.strip_prefix("needs group ") else { return reason.to_owned() };
-        let Some((number, rest)) = rest.split_once(',') else { return reason.to_owned() };
-        let group = number.parse().ok().and_then(|n: usize| self.spec.groups.get(n)).map_or(number, |g| &g.name);
-        format!("needs {group},{rest}")
     }
 
     fn finished(&mut self, summary: &Summary) -> io::Result<()> {

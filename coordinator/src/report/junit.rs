@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
@@ -29,6 +30,8 @@ pub struct Junit {
     results: BTreeMap<TaskKey, Attempt>,
     tries: BTreeMap<TaskKey, Vec<Attempt>>,
     beside: Vec<Beside>,
+    /// Why groups were skipped.
+    skipped: BTreeMap<Arc<str>, String>,
 }
 
 /// An error that is none of a test.
@@ -73,7 +76,8 @@ impl Junit {
     /// A report that will be written to `path`.
     #[must_use]
     pub fn new(path: PathBuf, name: String, start: DateTime<FixedOffset>) -> Self {
-        Self { path, name, start, results: BTreeMap::new(), tries: BTreeMap::new(), beside: Vec::new() }
+        let (results, tries, skipped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { path, name, start, results, tries, beside: Vec::new(), skipped }
     }
 
     fn render(&self, wall: Duration) -> Result<String, quick_junit::SerializeError> {
@@ -87,7 +91,8 @@ impl Junit {
                 suite
             });
             let earlier = self.tries.get(key).map_or(&[][..], Vec::as_slice);
-            suite.add_test_case(case(attempt, earlier));
+            let because = self.skipped.get(&attempt.group).map_or("", String::as_str);
+            suite.add_test_case(case(attempt, earlier, because));
         }
         report.add_test_suites(suites.into_values());
         let mut others: BTreeMap<&str, TestSuite> = BTreeMap::new();
@@ -167,7 +172,8 @@ fn named(attempt: &Attempt, status: TestCaseStatus) -> TestCase {
     case
 }
 
-fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
+/// The case of a test; `because`: why its group was skipped, if it was.
+fn case(attempt: &Attempt, earlier: &[Attempt], because: &str) -> TestCase {
     let mut status = match (attempt.outcome, kind(attempt.outcome)) {
         (Outcome::Passed, _) => TestCaseStatus::success(),
         (_, Some(kind)) => {
@@ -181,9 +187,9 @@ fn case(attempt: &Attempt, earlier: &[Attempt]) -> TestCase {
         _ => {
             let mut status = TestCaseStatus::skipped();
             let word = if attempt.outcome == Outcome::Cancelled { "not finished" } else { attempt.outcome.word() };
-            status
-                .set_message(Some(attempt.why()).filter(|why| !why.is_empty()).unwrap_or_else(|| word.into()))
-                .set_type(word);
+            let because = if attempt.outcome == Outcome::Skipped { because } else { "" };
+            let why = [&attempt.why(), because, word].into_iter().find(|why| !why.is_empty()).map(str::to_owned);
+            status.set_message(why.unwrap_or_default()).set_type(word);
             status
         }
     };
@@ -254,6 +260,9 @@ impl Reporter for Junit {
             Fact::Ended(attempt) if attempt.kind != GroupKind::Collect || attempt.outcome != Outcome::Passed => {
                 self.results.insert(attempt.task, attempt.clone());
             }
+            Fact::Group { group, state, reason, .. } if state == "skipped" => {
+                self.skipped.insert(group.clone(), reason.clone());
+            }
             Fact::Host(report) => {
                 let late = report.late.iter().map(|(fixture, text)| Beside::late(&report.host, fixture, text));
                 self.beside.extend(late);
@@ -313,6 +322,20 @@ mod tests {
         let text = xml(vec![Fact::Tried(failed("t.py::test")), Fact::Ended(passed)]);
         assert!(text.contains("<flakyFailure") && text.contains("assert 1 == 2"), "{text}");
         assert!(text.contains(r#"failures="0""#) && text.contains(r#"errors="0""#), "{text}");
+    }
+
+    #[test]
+    fn a_test_of_a_skipped_group_says_why_unless_it_knows_better() {
+        let reason = "needs server, which failed".into();
+        let (group, state) = ("pytest".into(), "skipped".into());
+        let skipped = Fact::Group { group, kind: GroupKind::Tests, state, reason, tasks: 2 };
+        let never = Attempt { fence: 0, ..attempt("a", Outcome::Skipped) };
+        let mut itself = Attempt { task: (0, 1), ..attempt("b", Outcome::Skipped) };
+        itself.detail.reason = "needs root".into();
+        let text = xml(vec![skipped, Fact::Ended(never), Fact::Ended(itself)]);
+        for message in ["needs server, which failed", "needs root"] {
+            assert!(text.contains(&format!(r#"<skipped message="{message}""#)), "{text}");
+        }
     }
 
     #[test]

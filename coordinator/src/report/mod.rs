@@ -17,6 +17,7 @@ pub mod left;
 pub mod log;
 pub mod ordered;
 pub mod quiet;
+pub mod reason;
 pub mod rerun;
 pub mod results;
 pub mod summary;

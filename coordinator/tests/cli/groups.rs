@@ -86,7 +86,7 @@ fn a_failed_provision_skips_what_needs_it_with_the_reason() {
     let ranch = Ranch::new();
     ranch.write("remuda.toml", "[groups.server]\nup = \"false\"\n[groups.web]\nadapter = \"command\"\ncommand = \"true\"\nneeds = [\"server\"]\n");
     let path = ranch.work().join("e.jsonl").display().to_string();
-    ranch.run(&["run", "--events", &path]).exits(4).says(&[
+    ranch.run(&["run", "--junit", "j.xml", "--events", &path]).exits(4).says(&[
         "     SKIPPED web: needs server, which failed",
         "1 skipped",
         "provisioning failed",
@@ -94,6 +94,10 @@ fn a_failed_provision_skips_what_needs_it_with_the_reason() {
     let facts = facts(path.as_ref());
     let web: Vec<&Value> = of(&facts, "result").into_iter().filter(|r| r["group"] == "web").collect();
     assert_eq!((web.len(), web[0]["outcome"].as_str()), (1, Some("skipped")));
+    let named = "needs server, which failed";
+    assert!(of(&facts, "group").iter().any(|g| g["group"] == "web" && g["reason"] == named), "{facts:?}");
+    let junit = std::fs::read_to_string(ranch.work().join("j.xml")).unwrap();
+    assert!(junit.contains(&format!("<skipped message=\"{named}\"")), "{junit}");
 }
 
 #[test]

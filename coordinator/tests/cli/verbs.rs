@@ -132,6 +132,21 @@ fn what_runs_and_what_waits_is_explained() {
 }
 
 #[test]
+fn a_group_that_another_one_kept_from_running_names_it() {
+    let lab = Lab::new("1");
+    lab.ranch.write(
+        "remuda.toml",
+        "[groups.server]\nup = \"false\"\n[groups.web]\nadapter = \"command\"\ncommand = \"true\"\nneeds = [\"server\"]\n",
+    );
+    let id = lab.submit(&[]);
+    lab.run(&["wait", &id]).exits(4).says(&["SKIPPED web: needs server, which failed"]);
+    for verb in [&["status", &id][..], &["status", &id, "--json"], &["explain", "true"]] {
+        let seen = lab.run(verb).exits(0);
+        assert!(seen.out.contains("needs server, which failed"), "{verb:?}: {}", seen.out);
+    }
+}
+
+#[test]
 fn a_job_or_one_task_is_cancelled() {
     let lab = Lab::new("2");
     let items: Vec<String> = (0..40).map(|i| format!("\"t{i:02}\"")).collect();
