@@ -242,7 +242,7 @@ pub struct Flags {
     /// Served before jobs of lower priority [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub priority: Option<i32>,
-    /// How long the run outlives this program [default: 5s; farm: 2m]
+    /// How long runs outlive this program [default: 24h; farm: 2m]
     #[arg(long, value_name = "TIME")]
     pub owner_grace: Option<Span>,
     /// The run, when this program is gone [default: cancel]
@@ -334,6 +334,15 @@ mod tests {
             assert!(help.lines().count() <= 50, "{verb}: {} lines", help.lines().count());
             assert!(help.contains("Example"), "{verb}");
         }
+    }
+
+    #[test]
+    fn help_and_doctor_name_the_same_grace() {
+        let mut command = Cli::command();
+        let help = command.find_subcommand_mut("run").unwrap().render_help().to_string();
+        assert!(help.contains("[default: 24h; farm: 2m]"), "{help}");
+        let listed = crate::config::Layer::default().list();
+        assert!(listed.iter().any(|(name, value, _)| *name == "owner_grace" && value == "24h; 2m on a farm"));
     }
 
     #[test]
