@@ -99,8 +99,13 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Whoever read the output has gone.
-    #[error("the run was ended, because nobody reads {0} any more")]
-    Closed(String),
+    #[error("{}, because nobody reads {name} any more", if *ended { "the run was ended" } else { "stopped" })]
+    Closed {
+        /// What was read.
+        name: String,
+        /// Whether a run ended with it; a verb that only shows ends nothing but itself.
+        ended: bool,
+    },
     /// Redis cannot be used.
     #[error("cannot {0}")]
     Store(#[from] StoreError),
@@ -194,9 +199,18 @@ impl Error {
     #[must_use]
     pub fn report(name: &str, source: std::io::Error) -> Self {
         if source.kind() == std::io::ErrorKind::BrokenPipe {
-            return Self::Closed(name.to_owned());
+            return Self::Closed { name: name.to_owned(), ended: false };
         }
         Self::io(format!("write {name}"), source)
+    }
+
+    /// The same, where it has ended a run.
+    #[must_use]
+    pub fn of_a_run(self) -> Self {
+        match self {
+            Self::Closed { name, .. } => Self::Closed { name, ended: true },
+            other => other,
+        }
     }
 
     /// The exit code.
@@ -208,7 +222,7 @@ impl Error {
             Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
             Self::NoWorker(_) | Self::Impatient(_) => Exit::Incomplete,
             Self::Killed(exit) => *exit,
-            Self::Closed(_) => Exit::Closed,
+            Self::Closed { .. } => Exit::Closed,
             Self::NoFarm | Self::NoJob { .. } | Self::ManyJobs { .. } | Self::NoTask { .. } => Exit::Usage,
             Self::Left(_) => Exit::Interrupted,
             Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } => Exit::Internal,

@@ -293,7 +293,7 @@ async fn attached(
     if result.is_ok() || shelf.is_some() {
         remember(&run, store, shelf, &spec).await;
     }
-    result
+    if shelf.is_some() || run.owns() { result.map_err(Error::of_a_run) } else { result }
 }
 
 pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log: &str) -> Options {

@@ -106,5 +106,5 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         }
         _ => {}
     }
-    result
+    if run.owns() { result.map_err(Error::of_a_run) } else { result }
 }

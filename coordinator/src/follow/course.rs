@@ -72,7 +72,8 @@ impl Run {
     /// Tells a run that cannot be followed any more as far as it came: what has no end is not finished.
     async fn break_off(&mut self, error: &Error) {
         // a job that goes on without this program is not this program's to tell, and nobody reads what is closed
-        let goes_on = matches!(error, Error::TakenOver(_) | Error::Left(_) | Error::Impatient(_) | Error::Closed(_));
+        let goes_on =
+            matches!(error, Error::TakenOver(_) | Error::Left(_) | Error::Impatient(_) | Error::Closed { .. });
         let broken = error.exit() == Exit::Internal || matches!(error, Error::Killed(_));
         if goes_on || !broken && self.view.groups.iter().all(|group| group.added == 0) {
             return;

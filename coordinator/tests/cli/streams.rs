@@ -26,6 +26,23 @@ fn a_reader_that_goes_ends_the_run_and_nothing_panics() {
 }
 
 #[test]
+fn a_reader_that_goes_ends_no_run_where_a_job_is_only_shown() {
+    let ranch = Ranch::new();
+    let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "1"]);
+    let url = farm.url();
+    let print = "head -c 200000 /dev/zero | tr '\\0' x # {}";
+    ranch.run(&["--redis", &url, "each", print, ":::", "a", "b"]).exits(0);
+    let mut logs =
+        ranch.command(&["--redis", &url, "logs"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut byte = [0];
+    logs.stdout.take().unwrap().read_exact(&mut byte).unwrap();
+    let output = logs.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(141), "{text}");
+    assert_eq!(text, "error: stopped, because nobody reads standard output any more\n");
+}
+
+#[test]
 fn a_reader_that_is_slow_costs_time_and_not_the_run() {
     let ranch = Ranch::new();
     let print = "head -c 100000 /dev/zero | tr '\\0' x; sleep 1; touch done-{}";
