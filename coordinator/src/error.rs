@@ -167,8 +167,18 @@ pub enum Error {
         text: String,
         /// The job.
         job: String,
-        /// Tasks whose names come near.
-        near: Vec<String>,
+    },
+    /// More than one task is.
+    #[error("`{text}` fits {count} tasks of job {job}: {}{}", some.join(", "), and_more(*count, some.len()))]
+    ManyTasks {
+        /// What was typed.
+        text: String,
+        /// The job.
+        job: String,
+        /// How many it fits.
+        count: u64,
+        /// Some of them.
+        some: Vec<String>,
     },
     /// The job did not end in the time that was given.
     #[error("job {0} has not ended in the time given to wait for it")]
@@ -179,6 +189,13 @@ pub enum Error {
     /// No worker of the farm may run a group.
     #[error("{0}")]
     NoWorker(String),
+}
+
+fn and_more(count: u64, shown: usize) -> String {
+    match count.saturating_sub(shown as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
 }
 
 fn tail_of(log: &str) -> String {
@@ -223,7 +240,8 @@ impl Error {
             Self::NoWorker(_) | Self::Impatient(_) => Exit::Incomplete,
             Self::Killed(exit) => *exit,
             Self::Closed { .. } => Exit::Closed,
-            Self::NoFarm | Self::NoJob { .. } | Self::ManyJobs { .. } | Self::NoTask { .. } => Exit::Usage,
+            Self::NoFarm | Self::NoJob { .. } | Self::ManyJobs { .. } => Exit::Usage,
+            Self::NoTask { .. } | Self::ManyTasks { .. } => Exit::Usage,
             Self::Left(_) => Exit::Interrupted,
             Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } => Exit::Internal,
             Self::Embedded { .. } | Self::Died { .. } | Self::TakenOver(_) => Exit::Internal,
@@ -255,7 +273,7 @@ impl Error {
             ),
             Self::NoJob { .. } => Some("`remuda status` lists them; ended jobs are kept for a day".into()),
             Self::ManyJobs { .. } => Some("write more of the id".into()),
-            Self::NoTask { near, .. } if !near.is_empty() => Some(format!("did you mean {}?", near.join(", "))),
+            Self::ManyTasks { .. } => Some("write more of the name, or all of it".into()),
             Self::NoTask { .. } => Some("a task is named by its id or any part of it that no other has; `remuda status JOB` shows what runs".into()),
             Self::Impatient(job) | Self::Left(job) => Some(format!("`remuda attach {job}` comes back, `remuda cancel {job}` ends it")),
             Self::TakenOver(_) => Some("this one has stopped looking; the job goes on there".into()),
@@ -337,6 +355,16 @@ mod tests {
             assert_eq!(error.exit().code(), 3);
             assert!(error.hint().is_some());
         }
+    }
+
+    #[test]
+    fn a_text_that_fits_many_tasks_names_some_and_counts_the_rest() {
+        let some = vec!["`a1`".to_owned(), "`a2`".to_owned()];
+        let error = Error::ManyTasks { text: "a".into(), job: "j".into(), count: 9, some };
+        assert_eq!(
+            error.render(),
+            "error: `a` fits 9 tasks of job j: `a1`, `a2` and 7 more\n  hint: write more of the name, or all of it"
+        );
     }
 
     #[test]

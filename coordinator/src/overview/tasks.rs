@@ -10,8 +10,8 @@ use crate::job::again::Unpassed;
 
 /// Ids and records read in one go.
 const PAGE: u32 = 10_000;
-/// Names shown where one was not found, or too many were.
-const NEAR: usize = 5;
+/// Names shown where a text fits several.
+const SHOWN: usize = 5;
 
 /// A task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Overview {
     /// # Errors
     /// There is none, or more than one.
     pub async fn find(&self, store: &Store, text: &str) -> Result<Found, Error> {
-        let (mut near, mut count) = (Vec::new(), 0);
+        let (mut some, mut count) = (Vec::new(), 0_u64);
         for group in self.groups_with_tasks() {
             for first in (0..self.state.groups[group as usize].added).step_by(PAGE as usize) {
                 let ids = store.ids(&self.head.id, group, first, PAGE).await?;
@@ -40,18 +40,22 @@ impl Overview {
                     }
                     if id.contains(text) {
                         count += 1;
-                        if near.len() < NEAR {
-                            near.push(Found { group, task, id });
+                        if some.len() < SHOWN {
+                            some.push(Found { group, task, id });
                         }
                     }
                 }
             }
         }
-        if count == 1 {
-            return Ok(near.remove(0));
+        let (text, job) = (text.to_owned(), self.head.id.clone());
+        match count {
+            0 => Err(Error::NoTask { text, job }),
+            1 => Ok(some.remove(0)),
+            _ => {
+                let some = some.iter().map(|found| format!("`{}`", crate::report::text::name(&found.id))).collect();
+                Err(Error::ManyTasks { text, job, count, some })
+            }
         }
-        let near = near.into_iter().map(|found| format!("`{}`", crate::report::text::name(&found.id))).collect();
-        Err(Error::NoTask { text: text.to_owned(), job: self.head.id.clone(), near })
     }
 
     /// Numbers of the groups that are not collections.

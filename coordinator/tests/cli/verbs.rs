@@ -124,7 +124,9 @@ fn what_runs_and_what_waits_is_explained() {
     for words in ["later (tests): waiting", "needs `hw`, which is sealed", "first for ", "holding boards=b1"] {
         assert!(status.contains(words), "`{words}` is not in:\n{status}");
     }
-    lab.run(&["explain", "s"]).exits(2).says(&["has no task `s`", "did you mean `first`, `second`?"]);
+    let several = [&format!("`s` fits 2 tasks of job {id}: `first`, `second`\n"), "hint: write more of the name"];
+    lab.run(&["explain", "s"]).exits(2).says(&several);
+    lab.run(&["explain", "third"]).exits(2).says(&["has no task `third`"]);
     lab.ranch.write("go", "");
     lab.run(&["wait"]).exits(0);
     let seen = lab.run(&["explain", "second"]).exits(0);
