@@ -213,13 +213,13 @@ pub struct Flags {
     #[arg(long)]
     pub fail_on_flaky: bool,
     /// Write JUnit XML
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|-")]
     pub junit: Option<PathBuf>,
     /// Write every fact as a line of JSON
     #[arg(long, value_name = "FILE|-")]
     pub events: Option<PathBuf>,
     /// Write a page to look at in a browser
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|-")]
     pub html: Option<PathBuf>,
     /// Write a summary as JSON
     #[arg(long, value_name = "FILE|-")]

@@ -18,6 +18,7 @@ use crate::report::github::Github;
 use crate::report::html::Html;
 use crate::report::json::Json;
 use crate::report::junit::Junit;
+use crate::report::whole::is_standard_output;
 
 /// Finds variables.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -45,9 +46,7 @@ pub fn reports(
         all.push(Box::new(Html::new(path.value.clone(), spec.clone(), start.fixed_offset())));
     }
     if let Some(path) = &settings.json {
-        if path.value.as_os_str() != "-" {
-            try_out(&path.value, "--json")?;
-        }
+        try_out(&path.value, "--json")?;
         all.push(Box::new(Json::new(path.value.clone(), spec.clone())));
     }
     if settings.annotations.is_some() {
@@ -97,7 +96,8 @@ fn has_utf8(look: Lookup<'_>) -> bool {
 /// Whether standard output belongs to a report.
 #[must_use]
 pub fn takes_standard_output(settings: &Layer) -> bool {
-    [&settings.events, &settings.json].into_iter().flatten().any(|path| path.value.as_os_str() == "-")
+    let reports = [&settings.events, &settings.junit, &settings.html, &settings.json];
+    reports.into_iter().flatten().any(|path| is_standard_output(&path.value))
 }
 
 /// Whether all that commands print is wanted: it is passed on, to standard output or into files, and the run has a
@@ -112,14 +112,17 @@ pub fn wants_whole(settings: &Layer, into_files: bool) -> bool {
 /// # Errors
 /// It cannot be written.
 pub fn stream(path: &Path, flag: &str) -> Result<Box<dyn Write + Send>, Error> {
-    Ok(match path.to_str() {
-        Some("-") => Box::new(BufWriter::new(std::io::stdout())),
-        _ => Box::new(BufWriter::new(create(path, flag)?)),
+    Ok(match is_standard_output(path) {
+        true => Box::new(BufWriter::new(std::io::stdout())),
+        false => Box::new(BufWriter::new(create(path, flag)?)),
     })
 }
 
 /// A file that will be written at the end can be.
 fn try_out(path: &Path, flag: &str) -> Result<(), Error> {
+    if is_standard_output(path) {
+        return Ok(());
+    }
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return std::fs::OpenOptions::new().write(true).open(path).map(drop).map_err(|e| refused(path, flag, &e));
     }

@@ -31,13 +31,13 @@ pub struct Submit {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Outputs {
     /// Write JUnit XML
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|-")]
     pub junit: Option<PathBuf>,
     /// Write every fact as a line of JSON
     #[arg(long, value_name = "FILE|-")]
     pub events: Option<PathBuf>,
     /// Write a page to look at in a browser
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|-")]
     pub html: Option<PathBuf>,
     /// Write a summary as JSON
     #[arg(long, value_name = "FILE|-")]

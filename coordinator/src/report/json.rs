@@ -1,7 +1,7 @@
 //! `--json`: the run's result as one JSON object, for programs that want the end and not the way. Field names are a
 //! contract: add, never rename. The size is bounded; every fact is in `--events`.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,12 +84,7 @@ impl Reporter for Json {
             }
             Fact::Finished(summary) => {
                 let text = format!("{:#}\n", self.object(summary));
-                if self.path.as_os_str() != "-" {
-                    return whole::write(&self.path, text.as_bytes());
-                }
-                let mut out = io::stdout().lock();
-                out.write_all(text.as_bytes())?;
-                out.flush()?;
+                whole::write(&self.path, text.as_bytes())?;
             }
             _ => {}
         }

@@ -1,14 +1,24 @@
 //! Files that are complete or not there: written beside their place and moved over it. What is no plain file (a
-//! device, a pipe) is written as it is, and never replaced.
+//! device, a pipe) is written as it is, and never replaced; `-` is standard output.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
+
+/// Whether a path stands for standard output.
+#[must_use]
+pub fn is_standard_output(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
 
 /// Writes a whole file.
 ///
 /// # Errors
 /// The disk's, naming the file.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if is_standard_output(path) {
+        let mut out = io::stdout().lock();
+        return out.write_all(bytes).and_then(|()| out.flush());
+    }
     place(path, bytes).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
 }
 

@@ -58,6 +58,21 @@ fn the_summary_can_go_to_standard_output() {
 }
 
 #[test]
+fn a_report_for_standard_output_makes_no_file_of_that_name() {
+    let ranch = Ranch::new();
+    for (flag, begins) in [("--junit", "<?xml"), ("--html", "<!doctype html>")] {
+        let seen = ranch.run(&["each", flag, "-", "echo", "out-{}", ":::", "a"]).exits(0);
+        // what tasks print would spoil it
+        assert!(seen.out.starts_with(begins) && seen.out.trim_end().ends_with('>'), "{}", seen.out);
+    }
+    let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "1"]);
+    ranch.run(&["--redis", &farm.url(), "each", "true", ":::", "a"]).exits(0);
+    let seen = ranch.run(&["--redis", &farm.url(), "report", "--junit", "-"]).exits(0);
+    assert_eq!(seen.out.matches("<testcase").count(), 1, "{}", seen.out);
+    assert!(!ranch.work().join("-").exists());
+}
+
+#[test]
 fn annotations_and_the_step_summary_are_githubs() {
     let ranch = Ranch::new();
     let page = ranch.write("step.md", "before\n");
