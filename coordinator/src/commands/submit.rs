@@ -39,7 +39,6 @@ fn refuse_reports(flags: &Flags) -> Result<(), Error> {
         ("--status-level", " LEVEL", flags.status_level.is_some()),
         ("--final-status-level", " LEVEL", flags.final_status_level.is_some()),
         ("--durations", " N", flags.durations.is_some()),
-        ("--fail-on-flaky", "", flags.fail_on_flaky),
     ];
     let typed: Vec<_> = typed.into_iter().filter(|(_, _, is_there)| *is_there).collect();
     if typed.is_empty() {
