@@ -50,7 +50,7 @@ pub enum Role {
 }
 
 impl Role {
-    fn owns(self) -> bool {
+    pub(super) fn owns(self) -> bool {
         self == Self::Owner
     }
 }
@@ -282,7 +282,8 @@ impl Run {
         }
         self.look_at_halt().await?;
         if now >= self.next_look {
-            self.next_look = now + Duration::from_secs(1);
+            let deadline = self.deadline().filter(|at| *at > now);
+            self.next_look = deadline.into_iter().fold(now + Duration::from_secs(1), Duration::min);
             self.look_after().await?;
         }
         let spec = self.spec.clone();
@@ -301,6 +302,7 @@ impl Run {
             return Err(Error::Impatient(self.spec.id.clone()));
         }
         self.looks += 1;
+        self.mind_deadline().await?;
         if self.looks.is_multiple_of(2) {
             let reaped = self.store.reap(100).await;
             self.tolerate(reaped)?;

@@ -1,10 +1,15 @@
-//! `--halt`: when failures end a run before its time. Deciding is pure; ending it is the store's.
+//! `--halt` and `--deadline`: what ends a run before its time. Deciding is pure; ending it is the store's.
+
+use std::time::Duration;
 
 use remuda_protocol::spec::GroupKind;
 
 use super::attached::Run;
 use crate::config::limits::{Halt, Share};
 use crate::error::Error;
+
+/// The server counts from when the job was opened, which is so much later at most.
+const OPENING: Duration = Duration::from_millis(100);
 
 /// Whether so many failures are enough. `total`: tasks known; `complete`: there will be no more.
 #[must_use]
@@ -29,6 +34,21 @@ impl Run {
         let reason = if halt.soon { "halt" } else { "failures" };
         let cancelled = self.store.cancel(&self.spec.id, reason, None).await;
         self.halted = self.tolerate(cancelled)?.is_some();
+        Ok(())
+    }
+
+    /// When the whole job is to end, after its start as this program saw it.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.spec.deadline_ms.map(|ms| Duration::from_millis(ms) + OPENING)
+    }
+
+    /// Ends an own job whose time is over: whoever reaps would do it 2 s later.
+    pub(super) async fn mind_deadline(&mut self) -> Result<(), Error> {
+        let overdue = self.deadline().is_some_and(|at| self.start.elapsed() >= at);
+        if overdue && self.options.role.owns() && self.view.reason.is_empty() {
+            let cancelled = self.store.cancel(&self.spec.id, "deadline", None).await;
+            self.tolerate(cancelled)?;
+        }
         Ok(())
     }
 
