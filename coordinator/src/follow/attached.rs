@@ -135,7 +135,8 @@ impl Run {
         submitted: Arc<AtomicU64>,
     ) -> Self {
         let names = Names::new(store.patient(PATIENCE), spec.clone(), options.all_details);
-        let evidence = Evidence { fail_on_flaky: options.fail_on_flaky, ..Evidence::default() };
+        let narrowed = spec.groups.iter().any(|group| !group.only.is_empty());
+        let evidence = Evidence { fail_on_flaky: options.fail_on_flaky, narrowed, ..Evidence::default() };
         Self {
             store: store.patient(PATIENCE),
             view: JobView::new(&spec),

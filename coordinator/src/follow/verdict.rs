@@ -20,6 +20,8 @@ pub struct Evidence {
     pub collections: Vec<Option<i32>>,
     /// A framework told what it was asked for, and nothing was to run.
     pub answered: bool,
+    /// Only what had not passed before was wanted.
+    pub narrowed: bool,
     /// Fixtures whose teardown failed late.
     pub late: u32,
     /// A framework's session did not end well, whatever its tests say.
@@ -80,6 +82,10 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
         return (Exit::TestsFailed, "flaky tests count as failed (--fail-on-flaky)".into());
     }
     match view.state.as_str() {
+        "passed" if tests.added == 0 && evidence.narrowed => {
+            // it may have another name by now: that is no success
+            (Exit::NothingSelected, "nothing that did not pass the last time is selected here".into())
+        }
         "passed" if tests.added == 0 && evidence.answered => (Exit::Passed, String::new()),
         "passed" if tests.added + view.total(GroupKind::Provision).added == 0 => {
             (Exit::NothingSelected, "there was nothing to run".into())
@@ -140,6 +146,12 @@ mod tests {
         let answered = Evidence { answered: true, ..Evidence::default() };
         assert_eq!(exit(TESTS, "J passed", &answered), 0);
         assert_eq!(exit(TESTS, "J passed", &Evidence::default()), 5);
+    }
+
+    #[test]
+    fn earlier_failures_that_are_not_selected_are_no_success() {
+        let narrowed = Evidence { narrowed: true, answered: true, ..Evidence::default() };
+        assert_eq!(exit(TESTS, "J passed", &narrowed), 5);
     }
 
     #[test]
