@@ -14,6 +14,7 @@ pub mod error;
 pub mod frameworks;
 pub mod heartbeat;
 pub mod loader;
+mod memory;
 pub mod queue;
 pub mod settings;
 pub mod state;

@@ -123,6 +123,9 @@ pub async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     let mut daemon = Daemon::new(settings, store, warden, inbox)?;
     daemon.register(lock.as_ref().and_then(|l| l.predecessor.clone())).await?;
     daemon.listen().await?;
+    if !daemon.settings.embedded {
+        crate::memory::forget_start();
+    }
     let mut inbox = Inbox::new(messages);
     let ended = tokio::select! {
         biased;
