@@ -1,6 +1,6 @@
 //! `remuda logs`: what tasks printed, from the start and as it comes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write as _};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ const PAGE: u32 = 5_000;
 const DETAILS: usize = 100;
 /// How often a follower says that it looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// So many looks later nothing is under way any more of what had ended before the first.
+const LOOKS: u32 = 3;
 /// How long workers may take to hear that somebody looks, and how long they are silent when they have said all.
 const HEAR: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(200);
@@ -42,8 +44,16 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Error> {
         Some(text) => Some(job.find(&farm.store, text).await?).map(|f| (f.group, f.task)),
         None => None,
     };
-    let mut shown =
-        Shown { store: farm.store, job, only, tag: args.tag, names: HashMap::new(), seen: HashMap::new(), last: None };
+    let mut shown = Shown {
+        store: farm.store,
+        job,
+        only,
+        tag: args.tag,
+        names: HashMap::new(),
+        seen: HashMap::new(),
+        told: HashSet::new(),
+        last: None,
+    };
     let running = shown.so_far().await?;
     match (args.follow, running) {
         (true, _) => shown.follow(watch).await,
@@ -60,6 +70,8 @@ struct Shown {
     names: HashMap<(u32, u32), String>,
     /// Attempts whose output is shown as it comes, by fence and task: how many bytes of it have been.
     seen: HashMap<(u64, u32), u64>,
+    /// Attempts that were told whole at the start, while messages of them may still be under way.
+    told: HashSet<(u64, u32)>,
     /// Whose output stands under the last heading.
     last: Option<(u32, u32)>,
 }
@@ -85,6 +97,7 @@ impl Shown {
                         match record.outcome {
                             Some(outcome) => {
                                 let detail = detail.unwrap_or_default();
+                                self.told.insert((record.fence, record.task));
                                 self.ended((group, record.task), record.fence, outcome, record.us, &detail).await?
                             }
                             None if record.running => {
@@ -117,7 +130,7 @@ impl Shown {
     }
 
     async fn follow(&mut self, mut watch: remuda_store::Subscription) -> Result<Exit, Error> {
-        let mut look = tokio::time::interval(LOOK);
+        let (mut look, mut looks) = (tokio::time::interval(LOOK), 0);
         let mut sequence = self.job.state.sequence;
         let mut over = JobState::from_word(&self.job.head.state).is_some_and(JobState::is_over);
         while !over {
@@ -138,6 +151,10 @@ impl Shown {
                 },
                 _ = look.tick() => {
                     let seen = self.store.look_at(&self.job.head.id, true).await?;
+                    looks += 1;
+                    if looks > LOOKS && seen.sequence <= sequence {
+                        self.told = HashSet::new(); // all that was under way has come
+                    }
                     over |= JobState::from_word(&seen.state).is_some_and(JobState::is_over) && seen.sequence <= sequence;
                 }
             }
@@ -161,7 +178,7 @@ impl Shown {
             match event {
                 Event::Ended { group, task, outcome, fence, us, .. }
                 | Event::Tried { group, task, outcome, fence, us, .. }
-                    if self.wants((group, task)) =>
+                    if self.wants((group, task)) && !self.told.contains(&(fence, task)) =>
                 {
                     let detail = self.store.details(&self.job.head.id, &[(group, task, fence)]).await?;
                     let detail = detail.into_iter().next().flatten().unwrap_or_default();
@@ -181,6 +198,9 @@ impl Shown {
 
     /// A piece of live output. What came before it and was not heard is in the tail; what the tail had is not told again.
     async fn piece(&mut self, task: TaskKey, fence: u64, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        if self.told.contains(&(fence, task.1)) {
+            return Ok(());
+        }
         if offset > self.seen(fence, task) {
             self.catch_up(task, fence).await?;
         }
