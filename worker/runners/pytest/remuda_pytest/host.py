@@ -13,7 +13,7 @@ import signal
 import time
 import traceback
 
-from . import manifest, monitor, options, replay, runner, safety, upstream, wire, worker
+from . import manifest, monitor, options, replay, runner, safety, unchanging, upstream, wire, worker
 from .slot import Slot
 
 # How long reports of runners may gather before the loader replays them.
@@ -252,6 +252,7 @@ class Host:
         self._tell_exited(slot, 0, None)
 
     def _runner(self, slot, connection, relay):
+        unchanging.remember(self.session)
         running = runner.Runner(self.session, connection, slot.page, relay, self.load, self.seeded is not None)
         running.uncollected = self.plugin.uncollected
         self.plugin.runner = running

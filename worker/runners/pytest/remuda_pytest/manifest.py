@@ -8,14 +8,15 @@ import itertools
 import pytest
 
 PART = 1000
+GROUP = "xdist_group"
 
 
 def parts(items, uncollected):
     """The items, then one entry for each file or class that gave none: it was skipped, or could not be collected."""
-    seen = {}
+    entries = Entries()
     part = []
     for item in itertools.chain(items, uncollected):
-        part.append(entry(item, seen) if isinstance(item, pytest.Item) else _stand_in(item, seen))
+        part.append(entries.of_item(item) if isinstance(item, pytest.Item) else entries.stand_in(item))
         if len(part) == PART:
             yield {"type": "manifest_part", "tests": part}
             part = []
@@ -23,35 +24,45 @@ def parts(items, uncollected):
         yield {"type": "manifest_part", "tests": part}
 
 
-def _unique(nodeid, seen):
-    """Ids must be unique; pytest lets --keep-duplicates and some plugins repeat them."""
-    count = seen[nodeid] = seen.get(nodeid, 0) + 1
-    return nodeid if count == 1 else "%s (%d)" % (nodeid, count)
+class Entries:
+    """Makes them in the order of collection: what neighbours share is looked up once."""
 
+    def __init__(self):
+        self.seen = {}
+        self.parent = None
+        self.scope = ""
+        self.group = None
 
-def _stand_in(report, seen):
-    nodeid = report.nodeid
-    return {"id": _unique(nodeid, seen), "file": nodeid.partition("::")[0], "scope": nodeid, "line": 0}
+    def of_item(self, item):
+        if item.parent is not self.parent:
+            self._enter(item.parent)
+        nodeid = item.nodeid
+        found = {
+            "id": self._unique(nodeid),
+            "file": nodeid.partition("::")[0],
+            "scope": self.scope,
+            "line": _line(item),
+        }
+        own = any(mark.name == GROUP for mark in item.own_markers)
+        group = _group(item) if own else self.group
+        if group is not None:
+            found["group"] = group
+        return found
 
+    def stand_in(self, report):
+        nodeid = report.nodeid
+        return {"id": self._unique(nodeid), "file": nodeid.partition("::")[0], "scope": nodeid, "line": 0}
 
-def entry(item, seen):
-    nodeid = item.nodeid
-    found = {
-        "id": _unique(nodeid, seen),
-        "file": nodeid.partition("::")[0],
-        "scope": _scope(item),
-        "line": _line(item),
-    }
-    group = _group(item)
-    if group is not None:
-        found["group"] = group
-    return found
+    def _enter(self, parent):
+        """The node whose fixtures the items that follow share: class or file."""
+        self.parent = parent
+        self.scope = parent.nodeid if parent is not None else ""
+        self.group = _group(parent) if parent is not None else None
 
-
-def _scope(item):
-    """The node whose fixtures the item shares with its neighbours: class or file."""
-    parent = item.parent
-    return parent.nodeid if parent is not None else ""
+    def _unique(self, nodeid):
+        """Ids must be unique; pytest lets --keep-duplicates and some plugins repeat them."""
+        count = self.seen[nodeid] = self.seen.get(nodeid, 0) + 1
+        return nodeid if count == 1 else "%s (%d)" % (nodeid, count)
 
 
 def _line(item):
@@ -60,9 +71,9 @@ def _line(item):
     return code.co_firstlineno if code is not None else 0
 
 
-def _group(item):
+def _group(node):
     """The name in @pytest.mark.xdist_group."""
-    mark = item.get_closest_marker("xdist_group")
+    mark = node.get_closest_marker(GROUP)
     if mark is None:
         return None
     return str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))

@@ -15,7 +15,7 @@ import traceback
 import pytest
 from _pytest.fixtures import FixtureDef
 
-from . import monitor, outcome, wire
+from . import monitor, outcome, unchanging, wire
 
 try:
     from _pytest.subtests import failed_subtests_key
@@ -64,6 +64,7 @@ class Runner:
         self.planned = None
         self.before = -1
         self.glanced = 0.0
+        self.locations = unchanging.Locations()
 
     # What the plugin hooks of the loader pass on.
 
@@ -189,6 +190,7 @@ class Runner:
     def _protocol(self, item, following):
         """Run one test; pytest.exit and KeyboardInterrupt become a `stop` message."""
         try:
+            self.locations.tell(item)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
             return self._interrupted(item, error)

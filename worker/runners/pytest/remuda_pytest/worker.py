@@ -16,6 +16,8 @@ import pytest
 
 # In a worker of xdist these plugins do not exist or do nothing: reporting belongs to the loader.
 CONTROLLER_ONLY = ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin", "html", "json_report")
+# They print what fixtures do, and ask at every one whether to.
+SETUP_REPORTERS = ("setuponly", "setupplan")
 # A fork has what these would have brought to and from a real worker.
 NOT_DISTRIBUTED = ("_cov", "metadata")
 AWARE_OF_WORKERS = re.compile(r"workerinput|workeroutput|slaveinput|is_xdist_|PYTEST_XDIST_WORKER")
@@ -159,7 +161,8 @@ def mute_controller_plugins(config):
     from _pytest.junitxml import xml_key
 
     manager = config.pluginmanager
-    for name in CONTROLLER_ONLY:
+    telling = any(getattr(config.option, name, False) for name in ("setuponly", "setupshow", "setupplan"))
+    for name in CONTROLLER_ONLY + (() if telling else SETUP_REPORTERS):
         plugin = manager.get_plugin(name)
         if plugin is not None:
             manager.unregister(plugin)
