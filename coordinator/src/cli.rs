@@ -2,6 +2,7 @@
 //!
 //! Only verbs that exist are here. Help must fit a screen and show an example.
 
+mod outputs;
 pub mod verbs;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::limits::{Halt, Limit};
 use crate::config::values::{Slots, Span};
+pub use outputs::{Annotations, Outputs, StatusLevel};
 
 /// The program.
 #[derive(Debug, Parser)]
@@ -38,7 +40,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "URL", help_heading = "Everywhere")]
     pub redis: Option<String>,
     /// Workers and jobs that see each other [env: REMUDA_FARM]
-    #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new(), help_heading = "Everywhere")]
     pub farm: Option<String>,
     /// Show passes too; -vv: output of passes, and what Remuda does
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Everywhere")]
@@ -209,30 +211,9 @@ pub struct Flags {
     /// Stop after N failures
     #[arg(long, value_name = "N", conflicts_with = "exitfirst")]
     pub maxfail: Option<u32>,
-    /// A test that passed only when tried again fails the run
-    #[arg(long)]
-    pub fail_on_flaky: bool,
-    /// Write JUnit XML
-    #[arg(long, value_name = "FILE|-")]
-    pub junit: Option<PathBuf>,
-    /// Write every fact as a line of JSON
-    #[arg(long, value_name = "FILE|-")]
-    pub events: Option<PathBuf>,
-    /// Write a page to look at in a browser
-    #[arg(long, value_name = "FILE|-")]
-    pub html: Option<PathBuf>,
-    /// Write a summary as JSON
-    #[arg(long, value_name = "FILE|-")]
-    pub json: Option<PathBuf>,
-    /// Mark failures in the host's pages
-    #[arg(long, value_enum, value_name = "github", hide_possible_values = true)]
-    pub annotations: Option<Annotations>,
-    /// Show as it happens: none|fail|retry|slow|pass|skip|all
-    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
-    pub status_level: Option<StatusLevel>,
-    /// Show again at the end [default: fail]
-    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
-    pub final_status_level: Option<StatusLevel>,
+    /// What to write.
+    #[command(flatten)]
+    pub outputs: Outputs,
     /// Pass this variable on
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
@@ -251,9 +232,6 @@ pub struct Flags {
     /// Give up when no worker fits for so long [default: 5m]
     #[arg(long, value_name = "TIME")]
     pub queue_timeout: Option<Span>,
-    /// Show the N slowest
-    #[arg(long, value_name = "N")]
-    pub durations: Option<usize>,
     /// Say what would run, and where each setting comes from
     #[arg(long)]
     pub dry_run: bool,
@@ -277,33 +255,6 @@ pub enum GroupByArg {
     Class,
     /// The tests of a file
     File,
-}
-
-/// `--annotations`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Annotations {
-    /// Workflow commands of GitHub Actions
-    Github,
-}
-
-/// `--status-level` and `--final-status-level`: each shows what those before it show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum StatusLevel {
-    /// Nothing
-    None,
-    /// Failures
-    #[default]
-    Fail,
-    /// What was tried again
-    Retry,
-    /// What took long
-    Slow,
-    /// Passes
-    Pass,
-    /// What was skipped
-    Skip,
-    /// Everything
-    All,
 }
 
 /// `--on-disconnect`.

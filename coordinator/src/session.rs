@@ -55,10 +55,8 @@ pub struct Request<'a> {
     pub last_failed: bool,
     /// Show output as it comes.
     pub live: bool,
-    /// What tasks print goes to standard output and error as it is.
-    pub echo: bool,
-    /// How it goes there.
-    pub manner: Manner,
+    /// What tasks print goes to standard output and error as it is, in this manner.
+    pub echo: Option<Manner>,
     /// What of it lies in files.
     pub kept: Kept,
     /// When failures end it.
@@ -310,7 +308,7 @@ pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log
         live: request.live,
         queue_timeout: settings.queue_timeout.as_ref().map_or(QUEUE_TIMEOUT, |c| c.value.0),
         fail_on_flaky: spec.fail_on_flaky || settings.fail_on_flaky.as_ref().is_some_and(|c| c.value),
-        all_details: request.echo
+        all_details: request.echo.is_some()
             || request.live
             || request.verbosity >= 2
             || settings.junit.is_some()
@@ -376,8 +374,8 @@ pub(crate) fn reporters(
     let mut look = outputs::look(request.settings, request.verbosity, request.look);
     look.live = request.live;
     let console = Console::new(std::io::stderr(), look, spec.clone(), request.kept.clone());
-    let echo = request.echo && !outputs::takes_standard_output(request.settings);
-    let echo = echo.then(|| Echo::new(Box::new(std::io::stdout()), request.manner, request.kept.clone()));
+    let echo = request.echo.filter(|_| !outputs::takes_standard_output(request.settings));
+    let echo = echo.map(|manner| Echo::new(Box::new(std::io::stdout()), manner, request.kept.clone()));
     all.push(Box::new(match echo {
         Some(echo) => console.echoing(echo),
         None => console,

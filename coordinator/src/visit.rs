@@ -32,6 +32,8 @@ pub struct Visit {
     pub adopts: bool,
     /// Stop waiting after this time.
     pub patience: Option<Duration>,
+    /// Pass on what tasks print, if the job is for that.
+    pub echoes: bool,
     /// Only the end is shown.
     pub quiet: bool,
     /// Write parallel's table of tasks to this file.
@@ -58,8 +60,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         verbosity: visit.verbosity,
         last_failed: false,
         live,
-        echo: false,
-        manner: Manner::default(),
+        echo: Manner::of(&spec).filter(|_| visit.echoes),
         kept: Kept::default(),
         halt: None,
         notes: Vec::new(),

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{self, GraphError};
+mod check;
+
+pub use check::SpecError;
 
 /// Most groups of one job.
 pub const MAX_GROUPS: usize = 128;
@@ -45,6 +47,9 @@ pub struct JobSpec {
     /// A task that passed when tried again counts as failed.
     #[serde(default)]
     pub fail_on_flaky: bool,
+    /// What its tasks print is what it is for: whoever follows it passes that on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Echo>,
     /// Goes on when its coordinator has gone.
     pub detach: bool,
     /// How long an ended job is kept, ms.
@@ -59,6 +64,16 @@ pub struct JobSpec {
     pub pools: BTreeMap<String, Vec<String>>,
     /// The graph.
     pub groups: Vec<GroupSpec>,
+}
+
+/// How output of tasks is passed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Echo {
+    /// Each line behind its item and a tab.
+    pub tag: bool,
+    /// In the order of the tasks.
+    pub ordered: bool,
 }
 
 /// The source tree of a job.
@@ -309,105 +324,4 @@ pub fn canonical_labels(labels: &[String]) -> String {
     sorted.sort_unstable();
     sorted.dedup();
     sorted.join(",")
-}
-
-/// A spec that cannot run.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SpecError {
-    /// Of another protocol version.
-    #[error("the job speaks protocol {found}, this program speaks {PROTOCOL}", PROTOCOL = crate::PROTOCOL)]
-    Protocol {
-        /// The job's.
-        found: u32,
-    },
-    /// Too many groups.
-    #[error("{found} groups, at most {MAX_GROUPS} fit in a job")]
-    Groups {
-        /// How many.
-        found: usize,
-    },
-    /// Too many lanes.
-    #[error("{found} lanes, at most {MAX_LANES} fit in a job")]
-    Lanes {
-        /// How many.
-        found: usize,
-    },
-    /// A lock names no pool.
-    #[error("group `{group}` locks pool `{pool}`, which is not defined")]
-    UnknownPool {
-        /// The group.
-        group: String,
-        /// The pool.
-        pool: String,
-    },
-    /// A lock wants more than there is.
-    #[error("group `{group}` locks {wanted} of pool `{pool}`, which has {has}")]
-    PoolTooSmall {
-        /// The group.
-        group: String,
-        /// The pool.
-        pool: String,
-        /// How many it wants.
-        wanted: u32,
-        /// How many there are.
-        has: usize,
-    },
-    /// A name that would not survive in a key, a variable or a label list.
-    #[error("{what} `{name}` may only have letters, digits, `-`, `_` and `.`")]
-    Name {
-        /// What it names.
-        what: &'static str,
-        /// The name.
-        name: String,
-    },
-    /// The graph is wrong.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-}
-
-impl JobSpec {
-    /// Checks what no later stage can repair.
-    ///
-    /// # Errors
-    /// The first [`SpecError`] found.
-    pub fn check(&self) -> Result<(), SpecError> {
-        if self.protocol != crate::PROTOCOL {
-            return Err(SpecError::Protocol { found: self.protocol });
-        }
-        if self.groups.len() > MAX_GROUPS {
-            return Err(SpecError::Groups { found: self.groups.len() });
-        }
-        let lanes = self.groups.iter().map(|g| g.lanes.len()).sum();
-        if lanes > MAX_LANES {
-            return Err(SpecError::Lanes { found: lanes });
-        }
-        for pool in self.pools.keys() {
-            check_name("pool", pool)?;
-        }
-        for group in &self.groups {
-            self.check_locks(group)?;
-            group.lanes.iter().flat_map(|l| &l.labels).try_for_each(|l| check_name("label", l))?;
-        }
-        let names: Vec<String> = self.groups.iter().map(|g| g.name.clone()).collect();
-        let needs: Vec<Vec<u32>> = self.groups.iter().map(|g| g.needs.clone()).collect();
-        Ok(graph::check(&names, &needs)?)
-    }
-
-    fn check_locks(&self, group: &GroupSpec) -> Result<(), SpecError> {
-        for (pool, &wanted) in group.lanes.iter().flat_map(|l| &l.locks) {
-            let Some(items) = self.pools.get(pool) else {
-                return Err(SpecError::UnknownPool { group: group.name.clone(), pool: pool.clone() });
-            };
-            if wanted as usize > items.len() {
-                let (group, pool, has) = (group.name.clone(), pool.clone(), items.len());
-                return Err(SpecError::PoolTooSmall { group, pool, wanted, has });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn check_name(what: &'static str, name: &str) -> Result<(), SpecError> {
-    let fine = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if fine { Ok(()) } else { Err(SpecError::Name { what, name: name.to_owned() }) }
 }

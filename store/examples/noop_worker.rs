@@ -90,6 +90,7 @@ fn spec(job: &str) -> JobSpec {
         max_failures: 0,
         halt_soon: false,
         fail_on_flaky: false,
+        echo: None,
         detach: true,
         retention_ms: 3_600_000,
         detail_budget: 1 << 20,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Run;
+use super::{Outputs, Run};
 
 /// A job that is there.
 #[derive(Clone, Debug, Args)]
@@ -25,38 +25,6 @@ pub struct Submit {
     /// As for `run`.
     #[command(flatten)]
     pub run: Run,
-}
-
-/// What `attach`, `wait` and `report` write.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Outputs {
-    /// Write JUnit XML
-    #[arg(long, value_name = "FILE|-")]
-    pub junit: Option<PathBuf>,
-    /// Write every fact as a line of JSON
-    #[arg(long, value_name = "FILE|-")]
-    pub events: Option<PathBuf>,
-    /// Write a page to look at in a browser
-    #[arg(long, value_name = "FILE|-")]
-    pub html: Option<PathBuf>,
-    /// Write a summary as JSON
-    #[arg(long, value_name = "FILE|-")]
-    pub json: Option<PathBuf>,
-    /// Mark failures in the host's pages
-    #[arg(long, value_enum, value_name = "github", hide_possible_values = true)]
-    pub annotations: Option<crate::cli::Annotations>,
-    /// Show as it happens: none|fail|retry|slow|pass|skip|all
-    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
-    pub status_level: Option<crate::cli::StatusLevel>,
-    /// Show again at the end [default: fail]
-    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true)]
-    pub final_status_level: Option<crate::cli::StatusLevel>,
-    /// Show the N slowest
-    #[arg(long, value_name = "N")]
-    pub durations: Option<usize>,
-    /// A test that passed only when tried again fails the run
-    #[arg(long)]
-    pub fail_on_flaky: bool,
 }
 
 /// `remuda attach`.
@@ -164,7 +132,7 @@ pub struct Retry {
     #[command(flatten)]
     pub of: OfJob,
     /// Submit it and leave
-    #[arg(long, conflicts_with_all = ["junit", "events", "durations"])]
+    #[arg(long)]
     pub detach: bool,
     /// What to write.
     #[command(flatten)]

@@ -15,6 +15,6 @@ use super::{outputs, verbosity};
 pub async fn run(global: &Global, args: &Attach) -> Result<Exit, Error> {
     let farm = Farm::of(outputs(global, &args.outputs)?).await?;
     let head = farm.job(&args.of.job).await?;
-    let how = Visit { verbosity: verbosity(global, 0), adopts: true, ..Visit::default() };
+    let how = Visit { verbosity: verbosity(global, 0), adopts: true, echoes: true, ..Visit::default() };
     visit(&farm, &head, &how).await
 }

@@ -30,8 +30,8 @@ fn check(global: &Global) -> Result<Exit, Error> {
     let context = Context::new()?;
     let settings = context.settings(Layer::from_flags(global, &Default::default()));
     let Some(file) = &context.files.project else {
-        println!("there is no {FILE} in {} or above it: nothing to check", context.folder.display());
-        return Ok(Exit::Passed);
+        let folder = context.folder.display();
+        return Err(Error::Nothing(format!("there is no {FILE} in {folder} or above it: nothing was checked")));
     };
     let drafts = job::drafts(file, &file.select(&[])?)?;
     let pools = file.pools.iter().map(|(name, pool)| (name.clone(), pool.items.clone())).collect();

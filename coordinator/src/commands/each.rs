@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use remuda_protocol::item::{self, Item};
-use remuda_protocol::spec::{Adapter, JobSpec};
+use remuda_protocol::spec::{Adapter, Echo, JobSpec};
 
 use crate::cli::{Each, Global, ItemFlags};
 use crate::config::Layer;
@@ -51,15 +51,15 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
     let kept = Kept::default();
     let whole = outputs::wants_whole(&settings, args.items.results.is_some());
     plan.spec.groups.iter_mut().for_each(|g| g.whole_output = whole);
+    plan.spec.echo = Some(Echo { tag: args.items.tag, ordered: args.items.keep_order });
     let reports = reports(&args.items, &plan.spec, &kept)?;
     let request = Request {
+        echo: Manner::of(&plan.spec),
         plan,
         settings: &settings,
         verbosity: verbosity(global, 0),
         last_failed: false,
         live: false,
-        echo: true,
-        manner: Manner { tag: args.items.tag, ordered: args.items.keep_order, alone: false },
         kept,
         halt: args.items.halt,
         notes,

@@ -56,7 +56,7 @@ pub async fn run(global: &Global, args: &Explain) -> Result<Exit, Error> {
         println!("  before that: {before}");
     }
     if let Some(line) = rerun::line(&job.spec, found.group, found.task, &found.id) {
-        println!("  again: {line}");
+        println!("  again: {}", name(&line));
     }
     Ok(Exit::Passed)
 }

@@ -21,8 +21,7 @@ pub mod workers;
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::verbs::Outputs;
-use crate::cli::{Flags, Global};
+use crate::cli::{Flags, Global, Outputs};
 use crate::config::{Files, Layer};
 use crate::error::Error;
 use crate::job::{Head, place};
@@ -77,18 +76,7 @@ impl Context {
 /// # Errors
 /// A file or variable is wrong.
 pub fn outputs(global: &Global, outputs: &Outputs) -> Result<Layer, Error> {
-    let flags = Flags {
-        junit: outputs.junit.clone(),
-        events: outputs.events.clone(),
-        html: outputs.html.clone(),
-        json: outputs.json.clone(),
-        annotations: outputs.annotations,
-        status_level: outputs.status_level,
-        final_status_level: outputs.final_status_level,
-        durations: outputs.durations,
-        fail_on_flaky: outputs.fail_on_flaky,
-        ..Flags::default()
-    };
+    let flags = Flags { outputs: outputs.clone(), ..Flags::default() };
     Ok(Context::new()?.settings(Layer::from_flags(global, &flags)))
 }
 

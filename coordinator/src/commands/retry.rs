@@ -16,6 +16,7 @@ use crate::report::kept::Kept;
 use crate::session::{self, Request};
 use crate::visit::is_over;
 
+use super::submit::refuse_reports;
 use super::{outputs, variable, verbosity};
 
 /// Does it.
@@ -23,6 +24,9 @@ use super::{outputs, variable, verbosity};
 /// # Errors
 /// There is no such job, or it has not ended.
 pub async fn run(global: &Global, args: &Retry) -> Result<Exit, Error> {
+    if args.detach {
+        refuse_reports("retry --detach", &args.outputs)?;
+    }
     let farm = Farm::of(outputs(global, &args.outputs)?).await?;
     let head = farm.job(&args.of.job).await?;
     if !is_over(&head) {
@@ -33,19 +37,19 @@ pub async fn run(global: &Global, args: &Retry) -> Result<Exit, Error> {
     }
     let old = Overview::read(&farm.store, head).await?;
     let unpassed = old.unpassed(&farm.store).await?;
-    let plan = plan_of(&farm.store, &old, args.detach).await?;
+    let mut plan = plan_of(&farm.store, &old, args.detach).await?;
+    plan.spec.fail_on_flaky |= args.outputs.fail_on_flaky;
     let Some(plan) = again::narrow(plan, &unpassed) else {
         eprintln!("nothing to do: everything in job {} passed", old.head.id);
         return Ok(Exit::Passed);
     };
     let request = Request {
+        echo: Manner::of(&plan.spec),
         plan,
         settings: &farm.settings,
         verbosity: verbosity(global, 0),
         last_failed: false,
         live: false,
-        echo: false,
-        manner: Manner::default(),
         kept: Kept::default(),
         halt: None,
         notes: vec![format!("what did not pass in job {}", old.head.id)],

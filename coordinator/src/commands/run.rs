@@ -21,7 +21,6 @@ pub(super) struct Made {
     pub(super) settings: Layer,
     verbosity: u8,
     live: bool,
-    echo: bool,
     only_tells: bool,
     notes: Vec<String>,
 }
@@ -35,8 +34,7 @@ impl Made {
             verbosity: self.verbosity,
             last_failed,
             live: self.live,
-            echo: self.echo,
-            manner: Manner { alone: self.only_tells, ..Manner::default() },
+            echo: Manner::of(&self.plan.spec).map(|manner| Manner { alone: self.only_tells, ..manner }),
             kept: Kept::default(),
             halt: None,
             notes: self.notes.clone(),
@@ -98,12 +96,12 @@ fn from_command(global: &Global, args: &Run, context: &Context, typed: Layer) ->
     let plain = plan.spec.groups.len() == 1;
     let whole = plain && outputs::wants_whole(&settings, false);
     plan.spec.groups.iter_mut().for_each(|g| g.whole_output = whole);
+    plan.spec.echo = plain.then(Default::default);
     Ok(Made {
         plan,
         settings,
         verbosity,
         live: made.live || (global.verbose >= 2 && !plain),
-        echo: plain,
         only_tells: made.only_tells,
         notes: made.note.into_iter().collect(),
     })
@@ -133,7 +131,6 @@ fn from_file(global: &Global, args: &Run, context: &Context, typed: Layer) -> Re
         settings,
         verbosity: verbosity(global, 0),
         live: global.verbose >= 2,
-        echo: false,
         only_tells: false,
         notes: Vec::new(),
     })

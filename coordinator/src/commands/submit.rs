@@ -1,7 +1,7 @@
 //! `remuda submit`: a job that runs on without this program.
 
 use crate::cli::verbs::Submit;
-use crate::cli::{Flags, Global, OnDisconnect};
+use crate::cli::{Global, OnDisconnect, Outputs};
 use crate::error::{Error, Exit};
 use crate::session;
 
@@ -12,7 +12,7 @@ use super::{Context, describe, run};
 /// # Errors
 /// Whatever keeps the job from being there whole.
 pub async fn run(global: &Global, args: &Submit) -> Result<Exit, Error> {
-    refuse_reports(&args.run.flags)?;
+    refuse_reports("submit", &args.run.flags.outputs)?;
     let context = Context::new()?;
     let mut wanted = crate::config::Layer::from_flags(global, &args.run.flags);
     wanted.on_disconnect = crate::config::layers::flag(Some(OnDisconnect::Detach));
@@ -29,16 +29,16 @@ pub async fn run(global: &Global, args: &Submit) -> Result<Exit, Error> {
 
 /// Who leaves before the job ends writes no report of it: what was typed must not be lost in silence. Settings of files
 /// and variables are for every verb.
-fn refuse_reports(flags: &Flags) -> Result<(), Error> {
+pub(super) fn refuse_reports(verb: &str, outputs: &Outputs) -> Result<(), Error> {
     let typed = [
-        ("--junit", " FILE", flags.junit.is_some()),
-        ("--events", " FILE", flags.events.is_some()),
-        ("--html", " FILE", flags.html.is_some()),
-        ("--json", " FILE", flags.json.is_some()),
-        ("--annotations", " github", flags.annotations.is_some()),
-        ("--status-level", " LEVEL", flags.status_level.is_some()),
-        ("--final-status-level", " LEVEL", flags.final_status_level.is_some()),
-        ("--durations", " N", flags.durations.is_some()),
+        ("--junit", " FILE", outputs.junit.is_some()),
+        ("--events", " FILE", outputs.events.is_some()),
+        ("--html", " FILE", outputs.html.is_some()),
+        ("--json", " FILE", outputs.json.is_some()),
+        ("--annotations", " github", outputs.annotations.is_some()),
+        ("--status-level", " LEVEL", outputs.status_level.is_some()),
+        ("--final-status-level", " LEVEL", outputs.final_status_level.is_some()),
+        ("--durations", " N", outputs.durations.is_some()),
     ];
     let typed: Vec<_> = typed.into_iter().filter(|(_, _, is_there)| *is_there).collect();
     if typed.is_empty() {
@@ -47,7 +47,7 @@ fn refuse_reports(flags: &Flags) -> Result<(), Error> {
     let names: Vec<&str> = typed.iter().map(|(name, ..)| *name).collect();
     let words: String = typed.iter().map(|(name, value, _)| format!(" {name}{value}")).collect();
     Err(Error::Usage(format!(
-        "{}: `remuda submit` leaves before the job ends and reports nothing of it; \
+        "{}: `remuda {verb}` leaves before the job ends and reports nothing of it; \
          leave the flag away, and say `remuda wait JOB{words}`, or `remuda report JOB{words}` once it has ended",
         names.join(", ")
     )))
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn a_report_that_would_never_be_written_is_refused_with_who_writes_it() {
-        assert!(refuse_reports(&Flags { retries: Some(1), ..Flags::default() }).is_ok());
-        let flags = Flags { junit: Some("a.xml".into()), durations: Some(3), ..Flags::default() };
-        let error = refuse_reports(&flags).unwrap_err();
+        assert!(refuse_reports("submit", &Outputs { fail_on_flaky: true, ..Outputs::default() }).is_ok());
+        let outputs = Outputs { junit: Some("a.xml".into()), durations: Some(3), ..Outputs::default() };
+        let error = refuse_reports("submit", &outputs).unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         assert_eq!(
             error.to_string(),

@@ -289,6 +289,7 @@ fn head_spec(head: Head, settings: &Layer, look: &dyn Fn(&str) -> Option<String>
         deadline_ms: settings.deadline.as_ref().map(|c| c.value.ms()).filter(|ms| *ms > 0),
         max_failures: settings.maxfail.as_ref().map_or(0, |c| c.value),
         halt_soon: false,
+        echo: None,
         fail_on_flaky: settings.fail_on_flaky.as_ref().is_some_and(|c| c.value),
         detach,
         retention_ms: DAY_MS,

@@ -71,6 +71,26 @@ pub fn only_tells(args: &[String]) -> bool {
     args.iter().take_while(|word| *word != "--").any(|word| TELLING.contains(&word.as_str()))
 }
 
+/// Those of the arguments in whose world a single test runs, too: settings and plugins, nothing that selects or reports.
+#[must_use]
+pub fn settings(args: &[String]) -> Vec<String> {
+    const LONG: [&str; 7] =
+        ["--override-ini", "--config-file", "--rootdir", "--confcutdir", "--import-mode", "--pythonwarnings", "--ds"];
+    const SHORT: [&str; 4] = ["-o", "-p", "-c", "-W"];
+    let mut found = Vec::new();
+    let mut words = args.iter().take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        if SHORT.contains(&word.as_str()) || LONG.contains(&word.as_str()) {
+            found.extend([Some(word), words.next()].into_iter().flatten().cloned());
+        } else if word.split_once('=').is_some_and(|(name, _)| LONG.contains(&name))
+            || (!word.starts_with("--") && SHORT.iter().any(|flag| word.starts_with(flag)))
+        {
+            found.push(word.clone());
+        }
+    }
+    found
+}
+
 /// Flags among these arguments by which pytest writes a report of its own to a file: every host writes its own.
 #[must_use]
 pub fn own_reports(args: &[String]) -> Vec<&'static str> {
@@ -160,6 +180,16 @@ mod tests {
 
     fn words(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn settings_and_plugins_are_taken_along_and_nothing_that_selects() {
+        let line = "-x tests -k fast -o addopts= -p no:randomly -c a.ini --rootdir=. -Werror --import-mode importlib --ds=s \
+                    --junitxml=x.xml --override-ini a=b t.py::test -- -p";
+        let expected =
+            "-o addopts= -p no:randomly -c a.ini --rootdir=. -Werror --import-mode importlib --ds=s --override-ini a=b";
+        assert_eq!(settings(&words(line)), words(expected));
+        assert_eq!(settings(&words("-q -p")), ["-p"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use remuda_protocol::item::Item;
+use remuda_protocol::spec::JobSpec;
 
 use super::Attempt;
 use super::kept::{self, Broken, Kept};
@@ -19,6 +20,14 @@ pub struct Manner {
     pub ordered: bool,
     /// It is all that is shown of a run that is good: the command only tells something.
     pub alone: bool,
+}
+
+impl Manner {
+    /// As the job's spec says; `None` if its output is not for passing on.
+    #[must_use]
+    pub fn of(spec: &JobSpec) -> Option<Self> {
+        spec.echo.map(|echo| Self { tag: echo.tag, ordered: echo.ordered, alone: false })
+    }
 }
 
 /// Where standard output of tasks goes.

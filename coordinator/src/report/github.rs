@@ -2,7 +2,7 @@
 //! the run for its page. Knows GitHub's two formats; where they go is the caller's.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ pub struct Github<W: Write + Send> {
     out: W,
     page: Option<Box<dyn Write + Send>>,
     spec: Arc<JobSpec>,
-    /// The tree's folder in the repository.
-    inside: String,
+    /// The repository's folder; the tree, if that is not known.
+    root: PathBuf,
     rows: Vec<String>,
     more: usize,
 }
@@ -33,20 +33,16 @@ impl<W: Write + Send> Github<W> {
     /// Commands to `out`, the summary to `page`. `workspace`: the repository's folder.
     pub fn new(out: W, page: Option<Box<dyn Write + Send>>, spec: Arc<JobSpec>, workspace: Option<&str>) -> Self {
         let tree = Path::new(&spec.tree.path);
-        let inside = workspace.and_then(|w| tree.strip_prefix(w).ok());
-        let inside = inside.map(|p| p.display().to_string()).unwrap_or_default();
-        Self { out, page, spec, inside, rows: Vec::new(), more: 0 }
+        let root = workspace.map(Path::new).filter(|w| tree.starts_with(w)).unwrap_or(tree).to_owned();
+        Self { out, page, spec, root, rows: Vec::new(), more: 0 }
     }
 
     fn command(&mut self, kind: &str, attempt: &Attempt, message: &str) -> io::Result<()> {
         let mut properties = Vec::new();
         if let Some((file, line)) = place(attempt) {
-            let path = if self.inside.is_empty() || file.starts_with('/') {
-                file.to_owned()
-            } else {
-                format!("{}/{file}", self.inside)
-            };
-            properties.push(format!("file={}", property(&path)));
+            let path = Path::new(&self.spec.tree.path).join(file);
+            let path = path.strip_prefix(&self.root).unwrap_or(&path);
+            properties.push(format!("file={}", property(&path.to_string_lossy())));
             properties.extend(line.map(|line| format!("line={line}")));
         }
         properties.push(format!("title={}", property(&name(&attempt.id))));
@@ -171,6 +167,22 @@ mod tests {
         assert_eq!(commands, expected);
         assert!(page.starts_with("### ❌ n\n\n2 tests: 1 passed, 1 failed"), "{page}");
         assert!(page.contains("| failed | `tests/t.py::test[a,b]` | assert 1 == 2 |"), "{page}");
+    }
+
+    #[test]
+    fn a_path_is_the_repositorys_however_the_framework_gives_it() {
+        for (location, path) in [("/src/t.py:3", "src/t.py"), ("t.py:3", "src/t.py"), ("/lib/x.py:3", "lib/x.py")] {
+            let mut bad = failed("t.py::test");
+            bad.detail.location = location.into();
+            let (commands, _) = shown(vec![bad]);
+            assert!(commands.starts_with(&format!("::error file={path},line=3,")), "{commands}");
+        }
+        let mut out = Vec::new();
+        let mut github = Github::new(&mut out, None, spec_of_each("test"), None);
+        let mut bad = failed("t.py::test");
+        bad.detail.location = "/src/t.py:3".into();
+        github.fact(&Fact::Ended(bad), Duration::ZERO).unwrap();
+        assert!(out.starts_with(b"::error file=t.py,line=3,"));
     }
 
     #[test]

@@ -6,16 +6,17 @@ use remuda_protocol::item::{self, Item, quote};
 use remuda_protocol::spec::{Adapter, JobSpec, Template};
 
 use crate::job::template::command_line;
-use crate::job::{cargo, go, rootdir};
+use crate::job::{cargo, go, pytest, rootdir};
 
 /// The line for a task of a group, if there is one.
 #[must_use]
 pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
     match &spec.groups.get(group as usize)?.adapter {
         Adapter::Pytest { program, args, .. } => {
-            Some(again(program, rootdir::argument(Path::new(&spec.tree.path), args, id)))
+            let test = rootdir::argument(Path::new(&spec.tree.path), args, id);
+            Some(again(program, pytest::settings(args).into_iter().chain([test])))
         }
-        Adapter::Rspec { program, .. } => Some(again(program, id.to_owned())),
+        Adapter::Rspec { program, .. } => Some(again(program, [id.to_owned()])),
         Adapter::Command { template } => Some(item::command(template, &Item::new(id, task), 0)),
         Adapter::CargoNextest { program, args } => Some(cargo::rerun_nextest(program, args, id)),
         Adapter::CargoTest { program, args } => Some(cargo::rerun_test(program, args, id)),
@@ -25,8 +26,8 @@ pub fn line(spec: &JobSpec, group: u32, task: u32, id: &str) -> Option<String> {
     }
 }
 
-fn again(program: &[String], test: String) -> String {
-    let words: Vec<String> = program.iter().cloned().chain([test]).collect();
+fn again(program: &[String], args: impl IntoIterator<Item = String>) -> String {
+    let words: Vec<String> = program.iter().cloned().chain(args).collect();
     format!("remuda run -- {}", command_line(&words))
 }
 

@@ -214,6 +214,22 @@ fn only_what_did_not_pass_is_run_again() {
 }
 
 #[test]
+fn whoever_attaches_to_an_each_or_repeats_it_gets_its_output() {
+    let lab = Lab::new("2");
+    let line = "echo out-{}; echo bad-{} >&2; test -e healed || test {} = b";
+    let first = lab.run(&["each", "--tag", "--keep-order", line, ":::", "a", "b", "c"]).exits(1);
+    let out = "a\tout-a\nb\tout-b\nc\tout-c\n";
+    assert_eq!(first.out, out);
+    let attached = lab.run(&["attach"]).exits(1).says(&["a\tbad-a", "c\tbad-c"]);
+    assert_eq!(attached.out, out);
+    assert_eq!(lab.run(&["wait"]).exits(1).out, "");
+    lab.ranch.write("healed", "");
+    assert_eq!(lab.run(&["retry"]).exits(0).out, "a\tout-a\nc\tout-c\n");
+    let refused = lab.run(&["retry", "latest", "--detach", "--html", "x.html"]).exits(2);
+    refused.says(&["--html: `remuda retry --detach` leaves before", "say `remuda wait JOB --html FILE`"]);
+}
+
+#[test]
 fn a_job_whose_coordinator_died_is_adopted_within_its_grace() {
     let lab = Lab::new("1");
     let args = lab.with_farm(&[
@@ -358,7 +374,7 @@ fn the_doctor_says_what_is_wrong_and_where_settings_come_from() {
 #[test]
 fn configuration_completions_and_manuals() {
     let ranch = Ranch::new();
-    assert!(ranch.run(&["config", "check"]).exits(0).out.contains("nothing to check"));
+    assert!(ranch.run(&["config", "check"]).exits(5).err.contains("nothing was checked"));
     ranch.write("remuda.toml", "[groups.a]\nadapter = \"command\"\ncommand = \"true\"\nneeds = [\"b\"]\n");
     ranch.run(&["config", "check"]).exits(2).says(&["there is no group `b`"]);
     ranch.write("remuda.toml", "[groups.a]\nadapter = \"command\"\ncommand = \"true\"\n");

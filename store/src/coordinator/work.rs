@@ -116,6 +116,7 @@ impl Work {
             max_failures: self.max_failures,
             halt_soon: false,
             fail_on_flaky: false,
+            echo: None,
             detach: false,
             retention_ms: RETENTION_MS,
             detail_budget: DETAILS,

@@ -151,6 +151,7 @@ pub fn job(id: &str, groups: Vec<GroupSpec>) -> JobSpec {
         max_failures: 0,
         halt_soon: false,
         fail_on_flaky: false,
+        echo: None,
         detach: false,
         retention_ms: 1000,
         detail_budget: 1 << 20,
