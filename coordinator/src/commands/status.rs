@@ -62,7 +62,7 @@ async fn all(farm: &Farm, as_json: bool) -> Result<(), Error> {
     } else if heads.is_empty() {
         println!("no job is on farm `{}`; {}", farm.store.farm(), crew(&workers));
     } else {
-        print!("{}", table.text());
+        print!("{}", table.shown());
         println!("{}", crew(&workers));
     }
     Ok(())

@@ -1,4 +1,6 @@
-//! Columns of text, as wide as they must be; the last one is cut where the terminal ends.
+//! Columns of text, as wide as they must be; a terminal that is narrower shows the beginning of each line.
+
+use crate::report::text::first_columns;
 
 /// Rows of cells.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,17 @@ impl Table {
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into_iter().collect());
+    }
+
+    /// The table for standard output: whole, unless that is a terminal.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let width = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+        let text = self.text();
+        match width.filter(|w| *w > 0) {
+            Some(width) => text.lines().map(|line| first_columns(line, width) + "\n").collect(),
+            None => text,
+        }
     }
 
     /// The table, a line for each row.

@@ -60,7 +60,7 @@ async fn list(farm: &Farm, as_json: bool) -> Result<Exit, Error> {
             books.labels.clone(),
         ]);
     }
-    print!("{}", table.text());
+    print!("{}", table.shown());
     Ok(Exit::Passed)
 }
 

@@ -69,7 +69,8 @@ impl Run {
 
     pub(super) fn summary(&self, exit: Exit, because: String) -> Summary {
         let tests = self.view.total(GroupKind::Tests);
-        let (slots, workers) = self.view.took_part();
+        let embedded = self.options.embedded;
+        let (slots, workers) = if embedded { self.view.took_part_in_turn() } else { self.view.took_part() };
         Summary {
             noun: self.options.noun,
             wall: self.options.took.unwrap_or_else(|| self.start.elapsed()),

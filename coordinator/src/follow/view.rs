@@ -340,6 +340,13 @@ impl JobView {
         (self.used.len(), workers.len())
     }
 
+    /// The same where workers follow each other in the same slots: a replaced one's count once.
+    #[must_use]
+    pub fn took_part_in_turn(&self) -> (usize, usize) {
+        let slots: BTreeSet<&Arc<str>> = self.used.iter().map(|s| &s.slot).collect();
+        (slots.len(), usize::from(!slots.is_empty()))
+    }
+
     /// Every worker that claimed anything of the job.
     #[must_use]
     pub fn workers(&self) -> BTreeSet<Arc<str>> {

@@ -27,6 +27,17 @@ fn a_slot_runs_the_first_task_of_its_claim_that_has_not_ended() {
 }
 
 #[test]
+fn slots_of_workers_that_follow_each_other_are_the_same_slots() {
+    let mut view = job(&[GroupKind::Tests]);
+    assert_eq!(view.took_part_in_turn(), (0, 0));
+    play(
+        &mut view,
+        "+ 0 0 4\n> 0 7 0 1 0 w1 0\n> 0 8 1 1 1 w1 1\n= 0 0 P 7 500 0\n= 0 1 P 8 500 0\n> 0 9 2 2 2 w2 0\n= 0 2 P 9 5 0",
+    );
+    assert_eq!((view.took_part(), view.took_part_in_turn()), ((3, 2), (2, 1)));
+}
+
+#[test]
 fn an_end_knows_its_slot_and_the_attempts_before_it() {
     let mut view = job(&[GroupKind::Tests]);
     let changes = play(

@@ -100,6 +100,7 @@ fn a_killed_worker_is_replaced_and_every_task_has_one_result() {
     assert_eq!((&json(&ranch)["passed"], &json(&ranch)["total"]), (&20.into(), &20.into()));
     let console = ranch.console();
     assert!(console.contains("the worker was killed (SIGKILL): another one takes over"), "{console}");
+    assert!(console.contains("2 slots on 1 worker"), "{console}");
     ranch.is_clean();
 }
 

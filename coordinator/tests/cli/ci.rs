@@ -85,6 +85,20 @@ fn tasks_that_do_not_listen_end_on_the_farm_although_the_runner_kills() {
 }
 
 #[test]
+fn what_a_second_interrupt_leaves_on_the_farm_ends_without_anybody() {
+    let ranch = Ranch::new();
+    let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "2"]);
+    let mut live = start(&ranch, &farm, "trap '' INT TERM; touch pid-$$; while :; do sleep 1; done # {}");
+    let pids = begun(&ranch, 2);
+    live.signal(Signal::SIGINT);
+    while live.wait_for("job")["state"] != "closing" {}
+    live.signal(Signal::SIGINT);
+    assert_eq!(live.ends_within(TO_TERM).and_then(|status| status.code()), Some(130));
+    // the worker needs nobody to remind it; where somebody cancels, 10 s of grace are shortened
+    wait_until_gone(&pids, Duration::from_secs(6));
+}
+
+#[test]
 fn a_runner_that_sends_only_term_is_heard() {
     let ranch = Ranch::new();
     let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "2"]);
