@@ -14,6 +14,7 @@ use crate::adapter::{pytest, rspec};
 use crate::environment;
 use crate::frameworks;
 use crate::heartbeat::Held;
+use crate::loader::frames::FrameReceiver;
 use crate::loader::messages::{FromRunner, Test, ToRunner};
 use crate::loader::plan::{Order, Target, add_all, only, too_long, unique_ids};
 use crate::loader::process::{self, Loader, Phase};
@@ -65,23 +66,9 @@ impl Daemon {
         let (argv, settings) = self.loader_command(group_spec, spec, &env)?;
         let settings = if owner.is_some() { self.of_one_slot(settings, &spec.id, group) } else { settings };
         let own = owner.map(|slot| self.slot_environment(slot, spec)).unwrap_or_default();
-        let (control, mut receiver) = process::start(&keeper, id, argv, own, &settings)?;
-        let until = boottime_now_ms() + self.settings.lease_ms() - self.settings.margin_ms();
-        self.deadlines.set(index, until);
-        self.heart.keep_keeper(index);
-        if let Some(fence) = collecting.and_then(|slot| self.slots[slot as usize].queue.front().map(|a| a.fence)) {
-            self.heart.hold(fence, Held { keeper: index, started_ms: boottime_now_ms() });
-        }
-        let inbox = self.inbox.clone();
-        tokio::spawn(async move {
-            loop {
-                let message = receiver.next().await;
-                let last = message.is_none();
-                if inbox.send(Message::Control(id, message)).is_err() || last {
-                    return;
-                }
-            }
-        });
+        let (control, receiver) = process::start(&keeper, id, argv, own, &settings)?;
+        self.hold_keeper(index, collecting);
+        self.hear_loader(id, receiver);
         let loader = Loader {
             id,
             job: spec.id.clone(),
@@ -109,6 +96,30 @@ impl Daemon {
         self.loaders.insert(id, loader);
         self.departures.loader_speaks(id);
         Ok(())
+    }
+
+    /// From now on this keeper lives as long as the worker beats; the collection it is for, if any, is in its hands.
+    fn hold_keeper(&self, index: usize, collecting: Option<u32>) {
+        let now = boottime_now_ms();
+        self.deadlines.set(index, now + self.settings.lease_ms() - self.settings.margin_ms());
+        self.heart.keep_keeper(index);
+        if let Some(fence) = collecting.and_then(|slot| self.slots[slot as usize].queue.front().map(|a| a.fence)) {
+            self.heart.hold(fence, Held { keeper: index, started_ms: now });
+        }
+    }
+
+    /// What the loader says comes into the inbox, and last that it says no more.
+    fn hear_loader(&self, id: u64, mut receiver: FrameReceiver) {
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            loop {
+                let message = receiver.next().await;
+                let last = message.is_none();
+                if inbox.send(Message::Control(id, message)).is_err() || last {
+                    return;
+                }
+            }
+        });
     }
 
     fn free_index(&self) -> Option<usize> {
