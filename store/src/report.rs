@@ -25,6 +25,9 @@ pub struct HostReport {
     pub failed: String,
     /// Why the suite was not forked, if it was not.
     pub no_fork: String,
+    /// Why the suite told its session to stop, if it did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stopped: String,
 }
 
 impl Store {

@@ -32,6 +32,8 @@ impl Run {
         let reports = self.hear_hosts().await?;
         let late: usize = reports.iter().map(|r| r.late.len()).sum();
         self.evidence.late = u32::try_from(late).unwrap_or(u32::MAX);
+        let stopped = reports.iter().find(|r| !r.stopped.is_empty());
+        self.evidence.stopped = stopped.map(|r| r.stopped.clone()).unwrap_or_default();
         self.evidence.failed_ends = reports.iter().any(|r| !r.failed.is_empty());
         for report in reports {
             self.tell(&Fact::Host(report))?;

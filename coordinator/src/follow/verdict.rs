@@ -26,6 +26,8 @@ pub struct Evidence {
     pub late: u32,
     /// A framework's session did not end well, whatever its tests say.
     pub failed_ends: bool,
+    /// Why a suite told its session to stop, if one did.
+    pub stopped: String,
     /// Flaky is failed.
     pub fail_on_flaky: bool,
     /// Why it was given up, if it was.
@@ -62,6 +64,9 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
     }
     let tests = view.total(GroupKind::Tests);
     let failed = Outcome::ALL.iter().filter(|o| o.is_failure()).map(|o| tests.count(*o)).sum::<u32>();
+    if !evidence.stopped.is_empty() {
+        return (Exit::TestsFailed, format!("the suite told its session to stop: {}", evidence.stopped));
+    }
     if failed + evidence.late > 0 {
         let because = if matches!(view.reason.as_str(), "failures" | "halt") {
             "stopped after the allowed number of failures"
@@ -120,6 +125,8 @@ mod tests {
         assert_eq!(with("= 0 0 F 1 5 0\nJ failed"), 1);
         assert_eq!(with("= 0 0 F 1 5 0\nJ failed failures"), 1);
         assert_eq!(with("= 0 0 F 1 5 0\nJ failed halt"), 1);
+        let stopped = Evidence { stopped: "enough".into(), ..Evidence::default() };
+        assert_eq!(exit(TESTS, &format!("{ONE}= 0 0 P 1 5 0\nJ failed halt"), &stopped), 1);
         assert_eq!(with("= 0 0 L 1 5 0\nJ incomplete"), 6);
         assert_eq!(with("J incomplete deadline"), 6);
         assert_eq!(with("J incomplete queue-timeout"), 6);

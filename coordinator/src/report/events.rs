@@ -117,7 +117,7 @@ fn what(fact: &Fact) -> Option<What<'_>> {
             json!({"event": "slow", "group": &**group, "id": &**id, "age_us": micros(*age)})
         }
         Fact::Host(report) => {
-            json!({"event": "host", "host": report.host, "worker": report.worker, "summary": report.summary, "late": report.late, "failed": report.failed, "no_fork": report.no_fork})
+            json!({"event": "host", "host": report.host, "worker": report.worker, "summary": report.summary, "late": report.late, "failed": report.failed, "no_fork": report.no_fork, "stopped": report.stopped})
         }
         Fact::Note(text) => json!({"event": "note", "text": text}),
         Fact::Finished(s) => json!({

@@ -470,3 +470,22 @@ fn a_test_that_ends_the_run_is_told_with_its_words() {
         .exits(1)
         .says(&["\npytest.exit: enough of this (returncode 12): a serial run would have ended here\n", "1 passed"]);
 }
+
+#[test]
+fn a_suite_that_tells_its_session_to_stop_ends_the_run() {
+    let ranch = Ranch::new();
+    ranch.write(
+        "test_a.py",
+        "import pytest, time\n\
+         def test_a(request): request.session.shouldstop = 'enough of this'\n\
+         @pytest.mark.parametrize('n', range(200))\n\
+         def test_b(n): time.sleep(.05)\n",
+    );
+    let seen = run(&ranch, &["--junit", "j.xml", "--json", "s.json"], &["-q"]).exits(1);
+    seen.says(&["the suite told its session to stop: enough of this", "201 tests: ", " not finished"]);
+    let junit = std::fs::read_to_string(ranch.work().join("j.xml")).unwrap();
+    assert!(junit.contains("enough of this"), "{junit}");
+    let told = std::fs::read_to_string(ranch.work().join("s.json")).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(told["passed"].as_u64().unwrap() < 100, "{told}");
+}

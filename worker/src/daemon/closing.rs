@@ -101,6 +101,9 @@ impl Daemon {
             }
             report.summary.push_str(stop);
         }
+        if report.stopped.is_empty() {
+            report.stopped = loader.stopped;
+        }
         if !end.error.is_empty() {
             report.failed.push_str(&format!("{}\n", end.error.trim_end()));
         }

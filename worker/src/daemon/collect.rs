@@ -88,6 +88,7 @@ impl Daemon {
             answer: None,
             late: Vec::new(),
             stops: Vec::new(),
+            stopped: String::new(),
             end: None,
             pending: std::collections::VecDeque::new(),
             retired: Vec::new(),

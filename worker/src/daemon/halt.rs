@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 
 use remuda_protocol::outcome::{Detail, Outcome};
 
-use super::Daemon;
 use super::slots::Assignment;
+use super::{Daemon, LONG_PATIENCE};
 
 /// Different ones that are told.
 const MOST_STOPS: usize = 20;
@@ -25,10 +25,14 @@ impl Daemon {
             self.outbox.hurry();
         }
         if most == 1 && !tried_again {
-            for slot in 0..self.settings.slots {
-                if self.slots[slot as usize].work().is_some_and(|(job, _)| job == done.job) {
-                    self.drop_unstarted(slot);
-                }
+            self.drop_unstarted_of(&done.job);
+        }
+    }
+
+    fn drop_unstarted_of(&mut self, job: &str) {
+        for slot in 0..self.settings.slots {
+            if self.slots[slot as usize].work().is_some_and(|(own, _)| own == job) {
+                self.drop_unstarted(slot);
             }
         }
     }
@@ -47,6 +51,22 @@ impl Daemon {
                 self.drop_unstarted(slot);
             }
         }
+    }
+
+    /// The suite told its session to stop (`session.shouldstop`): what runs ends, and nothing more begins anywhere.
+    pub(super) fn stop_job(&mut self, slot: u32, generation: u64, reason: &str) {
+        let Some(loader) = self.loader_of(slot, generation) else { return };
+        if loader.stopped.is_empty() {
+            reason.clone_into(&mut loader.stopped);
+        }
+        let job = loader.job.clone();
+        self.drop_unstarted_of(&job);
+        let store = self.store.patient(LONG_PATIENCE);
+        tokio::spawn(async move {
+            if let Err(error) = store.cancel(&job, "halt", None).await {
+                tracing::warn!(%error, "the suite's wish to stop was not delivered");
+            }
+        });
     }
 
     /// A test ended "the run": serially nothing would have come after it; here the others go on, and people are told.

@@ -163,7 +163,8 @@ impl Daemon {
             Some(FromRunner::Late { fixture, scope, detail }) => {
                 return self.note_late(fixture, scope, detail, slot, generation);
             }
-            Some(FromRunner::Stop { reason, exit }) => return self.note_stop(slot, generation, reason, *exit),
+            Some(FromRunner::Stop { reason, ends: true, .. }) => return self.stop_job(slot, generation, reason),
+            Some(FromRunner::Stop { reason, exit, .. }) => return self.note_stop(slot, generation, reason, *exit),
             _ => {}
         }
         if self.slots[slot as usize].runner.as_ref().is_none_or(|r| r.generation != generation) {

@@ -166,6 +166,9 @@ pub enum FromRunner {
         /// With which exit code.
         #[serde(default)]
         exit: Option<i32>,
+        /// It told the session so: nothing more shall begin.
+        #[serde(default)]
+        ends: bool,
     },
     /// After the last teardown.
     Done {},

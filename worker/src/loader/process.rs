@@ -70,6 +70,8 @@ pub struct Loader {
     pub late: Vec<(String, String)>,
     /// Words of tests that wanted the whole run to end.
     pub stops: Vec<String>,
+    /// Why the suite told its session to stop, if it did.
+    pub stopped: String,
     /// How its session ended, once it has said so.
     pub end: Option<SessionEnd>,
     /// Runners asked for, whose monitors are not known yet: slot and generation, in order.

@@ -5,7 +5,6 @@ it never waits for one and reads only what is there. It must not run a test, exc
 forbidden and the loader itself becomes the runner.
 """
 
-import gc
 import os
 import random
 import selectors
@@ -13,7 +12,7 @@ import signal
 import time
 import traceback
 
-from . import manifest, monitor, options, replay, runner, safety, unchanging, upstream, wire, worker
+from . import manifest, monitor, options, replay, runner, safety, thaw, unchanging, upstream, wire, worker
 from .slot import Slot
 
 # How long reports of runners may gather before the loader replays them.
@@ -46,6 +45,7 @@ class Host:
         self.replayer = replay.Replayer(session)
         state = random.getstate()
         self.seeded = state if state != self.untouched_random else None
+        unchanging.remember(session)
         self.level = replay.wanted(self.config)
         self.why = self._why_not_fork()
         self.watch.stop()
@@ -57,8 +57,7 @@ class Host:
         self.replayer.mute()
         worker.prepare(self.config)
         if self.why is None:
-            gc.collect()
-            gc.freeze()
+            thaw.freeze()
         self._wait()
         if self.controller is not None:
             self.controller.drain()
@@ -152,6 +151,7 @@ class Host:
             self._in_monitor(slot, environment, descriptors, theirs, reports, write_reports)
         theirs.close()
         os.close(write_reports)
+        worker.forget_unraisable(self.config)
         slot.channel.setblocking(False)
         slot.reports = replay.Receiver(reports)
         self.slots[slot.slot] = self.latest[slot.slot] = slot
@@ -212,6 +212,7 @@ class Host:
 
     def _run_tests(self, slot, environment, connection, relay):
         worker.become(self.config, slot.node, environment, self.seeded)
+        thaw.in_runner()
         running = self._runner(slot, connection, relay)
         try:
             running.run()
@@ -252,7 +253,6 @@ class Host:
         self._tell_exited(slot, 0, None)
 
     def _runner(self, slot, connection, relay):
-        unchanging.remember(self.session)
         running = runner.Runner(self.session, connection, slot.page, relay, self.load, self.seeded is not None)
         running.uncollected = self.plugin.uncollected
         self.plugin.runner = running

@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import traceback
 
-from . import VERSION, monitor, stack, wire
+from . import VERSION, monitor, stack, thaw, wire
 
 OLDEST_PYTEST = (7, 0)
 LARGEST_OUTPUT = 16 << 20
@@ -26,6 +26,7 @@ def main(folder):
     untouched_random = random.getstate()
     monitor.set_process_name("remuda-loader")
     look_like_pytest(folder, load)
+    thaw.prepare()
     try:
         import pytest
 

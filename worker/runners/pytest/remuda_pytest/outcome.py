@@ -131,13 +131,21 @@ def _detail(main, blamed, outcome, style):
     elif outcome in ("skipped", "xfailed", "xpassed"):
         detail.update(reason=_reason(blamed), when=blamed.when)
         detail["location"] = _location(blamed)
-    sections = main[-1].sections if main else []
+    sections = _sections(main)
     if sections:
         detail["sections"] = [[title, shortened(text, LARGEST_SECTION)] for title, text in sections]
     properties = main[-1].user_properties if main else []
     if properties:
         detail["properties"] = [[str(name), str(value)] for name, value in properties]
     return detail
+
+
+def _sections(main):
+    """Those of the last report hold what was captured since the set-up; a plugin may have added some to another one."""
+    found = []
+    for report in main:
+        found.extend(section for section in report.sections if section not in found)
+    return found
 
 
 def _name_failed_subtests(detail, subtests):

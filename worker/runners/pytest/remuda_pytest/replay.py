@@ -225,6 +225,7 @@ class Replayer:
     def __init__(self, session):
         self.session = session
         self.held = {}
+        self.items = {}
         self.config = session.config
         self.terminal = self.config.pluginmanager.get_plugin("terminalreporter")
 
@@ -254,8 +255,15 @@ class Replayer:
                 return
         self._tell(nodeid, location, reports)
 
+    def _hook(self, nodeid):
+        """The hooks of the test's folder: those of conftest.py files elsewhere do not hear of it."""
+        if not self.items:
+            self.items = {item.nodeid: item for item in self.session.items}
+        item = self.items.get(nodeid)
+        return item.ihook if item is not None else self.config.hook
+
     def _tell(self, nodeid, location, reports):
-        hook = self.config.hook
+        hook = self._hook(nodeid)
         hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
         for report in reports:
             hook.pytest_runtest_logreport(report=report)
@@ -272,8 +280,8 @@ class Replayer:
 
     def _passed(self, number, times):
         self.held.pop(number, None)
-        hook, item = self.config.hook, self.session.items[number]
-        nodeid, location = item.nodeid, item.location
+        item = self.session.items[number]
+        hook, nodeid, location = item.ihook, item.nodeid, item.location
         keywords = {name: 1 for name in item.keywords}
         hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
         for when, (duration, start, stop) in zip(("setup", "call", "teardown"), times):
@@ -310,7 +318,7 @@ class Replayer:
     def _warning(self, described, when, nodeid, location):
         message, category, filename, lineno = described
         recorded = warnings.WarningMessage(message, category, filename, lineno)
-        self.config.hook.pytest_warning_recorded.call_historic(
+        self._hook(nodeid).pytest_warning_recorded.call_historic(
             kwargs=dict(warning_message=recorded, when=when, nodeid=nodeid, location=location)
         )
 

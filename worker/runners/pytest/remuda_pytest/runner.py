@@ -15,7 +15,7 @@ import traceback
 import pytest
 from _pytest.fixtures import FixtureDef
 
-from . import monitor, outcome, unchanging, wire
+from . import monitor, outcome, unchanging, wire, worker
 
 try:
     from _pytest.subtests import failed_subtests_key
@@ -63,6 +63,7 @@ class Runner:
         self.announce = True
         self.planned = None
         self.before = -1
+        self.stopped = False
         self.glanced = 0.0
         self.locations = unchanging.Locations()
 
@@ -178,6 +179,16 @@ class Runner:
         self.before = number
         if stop is not None:
             wire.send(self.connection, stop)
+        self._pass_on_stop()
+
+    def _pass_on_stop(self):
+        """A test, a fixture or a hook has told the session to stop; once said, it cannot be taken back."""
+        if self.stopped:
+            return
+        reason = getattr(self.session, "shouldfail", False) or getattr(self.session, "shouldstop", False)
+        if reason:
+            self.stopped = True
+            wire.send(self.connection, {"type": "stop", "reason": str(reason), "ends": True})
 
     def _name_task(self, number):
         """The variables that every attempt has, before fixtures can look at them."""
@@ -293,6 +304,7 @@ class Runner:
                 random.setstate(state)
             self._run_here(number, None)
             raise Fork
+        worker.forget_unraisable(self.config)
         _, status = os.waitpid(pid, 0)
         monitor.kill_left_overs()
         if CURRENT.unpack_from(self.page, 0)[0] != 0 or status != 0:

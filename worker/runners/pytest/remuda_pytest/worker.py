@@ -10,6 +10,7 @@ import os
 import random
 import re
 import sys
+import tempfile
 import traceback
 
 import pytest
@@ -106,20 +107,30 @@ def redirect(stdout, stderr):
 def restart_capture(config):
     """Give this process capture files of its own, on top of its own descriptors.
 
-    The loader's are open file descriptions shared by all forks, and remember the loader's stdout.
+    The loader's are open file descriptions shared by all forks, and remember the loader's stdout. The objects stay: a suite
+    may have taken `sys.stdout` when it was imported.
     """
     manager = config.pluginmanager.get_plugin("capturemanager")
     multi = getattr(manager, "_global_capturing", None)
     if multi is None:
         return
     manager.suspend_global_capture(in_=True)
-    for capture in (multi.in_, multi.out, multi.err):
+    for capture in (multi.out, multi.err):
         if capture is not None and hasattr(capture, "targetfd_save"):
-            os.close(capture.targetfd_save)
-            capture.tmpfile.close()
-    manager._global_capturing = None
-    manager.start_global_capturing()
+            with tempfile.TemporaryFile(buffering=0) as fresh:
+                os.dup2(fresh.fileno(), capture.tmpfile.fileno(), inheritable=False)
+            os.dup2(capture.targetfd, capture.targetfd_save, inheritable=False)
+    manager.resume_global_capture()
     manager.suspend_global_capture()
+
+
+def forget_unraisable(config):
+    """After a fork, on the side of the parent: what failed unseen so far is told by the child, and only once."""
+    for module, name in (("unraisableexception", "unraisable_exceptions"), ("threadexception", "thread_exceptions")):
+        key = getattr(sys.modules.get("_pytest." + module), name, None)
+        queue = config.stash.get(key, None) if key is not None else None
+        if queue is not None:
+            queue.clear()
 
 
 def redirect_faulthandler(config):

@@ -203,6 +203,7 @@ class Run:
         self.outcomes = {}
         self.results = {}
         self.late = []
+        self.stops = []
         self.crashed = {}
         self.finished = None
         self.loader = None
@@ -280,6 +281,8 @@ class _Hand:
             self.refill(slot)
         elif message["type"] == "late":
             self.run.late.append(message)
+        elif message["type"] == "stop":
+            self.run.stops.append(message)
 
     def hear_loader(self):
         if self.loader.reader.closed:
