@@ -71,6 +71,11 @@ impl Outcome {
 /// Titles of the sections with what a runner printed past its framework's capture, on stdout and on stderr.
 pub const UNCAPTURED: [&str; 2] = ["Uncaptured stdout", "Uncaptured stderr"];
 
+/// Failed, as expected of it: skipped, in our words.
+pub const XFAILED: &str = "xfailed";
+/// Passed, although expected to fail: passed, in our words.
+pub const XPASSED: &str = "xpassed";
+
 /// Property of a collection whose suite wants it seen at once what tests print past the framework's capture.
 pub const LIVE: &str = "live";
 
@@ -121,7 +126,7 @@ pub struct Detail {
     /// User properties for JUnit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub properties: Vec<(String, String)>,
-    /// The framework's own word where ours is coarser: `xfailed`, `xpassed`.
+    /// The framework's own word where ours is coarser: [`XFAILED`], [`XPASSED`].
     #[serde(skip_serializing_if = "String::is_empty")]
     pub word: String,
 }

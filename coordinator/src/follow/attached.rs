@@ -20,7 +20,7 @@ use super::names::Names;
 use super::shown::Shown;
 use super::signals::{Signal, Signals};
 use super::verdict::Evidence;
-use super::view::{Change, JobView};
+use super::view::{Change, JobView, TaskKey};
 use crate::config::limits::Halt;
 use crate::embedded::Embedded;
 use crate::error::{Error, Exit};
@@ -97,6 +97,8 @@ pub struct Run {
     began: Instant,
     pub(super) sequence: Sequence,
     pub(super) evidence: Evidence,
+    /// Tests that failed as expected of them: skipped, in our words.
+    pub(super) xfailed: BTreeSet<TaskKey>,
     pub(super) failed_to_submit: Option<Error>,
     /// Hosts' loaded suites: worker and group of tests.
     pub(super) loaded: BTreeSet<(Arc<str>, u32)>,
@@ -149,6 +151,7 @@ impl Run {
             began: Instant::now(),
             sequence: Sequence::default(),
             evidence,
+            xfailed: BTreeSet::new(),
             failed_to_submit: None,
             loaded: BTreeSet::new(),
             lessons: Lessons::default(),

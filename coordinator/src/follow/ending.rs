@@ -78,6 +78,7 @@ impl Run {
             wall: self.options.took.unwrap_or_else(|| self.start.elapsed()),
             counts: tests.counts,
             flaky: tests.flaky,
+            xfailed: u32::try_from(self.xfailed.len()).unwrap_or(u32::MAX),
             late: self.evidence.late,
             slots,
             workers,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use remuda_protocol::event::{Event, Sequence};
-use remuda_protocol::outcome::Detail;
+use remuda_protocol::outcome::{Detail, XFAILED};
 use remuda_protocol::spec::GroupKind;
 
 use super::attached::Run;
@@ -146,6 +146,9 @@ impl Run {
                     self.evidence.collections.push(attempt.detail.exit);
                 }
                 self.evidence.answered |= attempt.is_answer();
+                if attempt.detail.word == XFAILED {
+                    self.xfailed.insert(attempt.task);
+                }
                 if attempt.lets_output_through() {
                     self.live.store(true, Relaxed);
                     self.names.all_details = true; // what is shown late comes with results

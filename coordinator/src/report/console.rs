@@ -17,7 +17,7 @@ use super::kept::Kept;
 use super::left::output;
 use super::ordered::{Body, Pieces};
 use super::summary::Summary;
-use super::text::{Colour, Style, ascii, count, length, name, status_word, took};
+use super::text::{Colour, Style, ascii, count, length, name, status_word, took, word_of};
 use super::workers::Workers;
 use super::{Attempt, Fact, Progress, Reporter, rerun};
 use crate::cli::StatusLevel;
@@ -157,7 +157,7 @@ impl<W: Write + Send> Console<W> {
         if attempt.fence == 0 {
             return Ok(()); // never ran: the summary counts it, and its group's line says why
         }
-        let (word, colour) = status_word(attempt.outcome);
+        let (word, colour) = word_of(attempt);
         let flaky = format!("FLAKY {}/{}", attempt.number, attempt.of.max(attempt.number));
         let (word, colour) = if attempt.is_flaky() { (flaky.as_str(), Colour::Yellow) } else { (word, colour) };
         let mut title = format!("{} {}", time_of(attempt), self.title(&attempt.group, &attempt.id));

@@ -123,7 +123,7 @@ fn what(fact: &Fact) -> Option<What<'_>> {
         Fact::Finished(s) => json!({
             "event": "finished", "exit": s.exit, "because": s.because, "total": s.total(), "passed": s.counts[0], "failed": s.counts[1],
             "errored": s.counts[2], "timed_out": s.counts[3], "lost": s.counts[4], "skipped": s.counts[5], "cancelled": s.counts[6],
-            "flaky": s.flaky, "late": s.late, "slots": s.slots, "workers": s.workers, "wall_us": micros(s.wall), "busy_us": s.busy_us,
+            "flaky": s.flaky, "xfailed": s.xfailed, "late": s.late, "slots": s.slots, "workers": s.workers, "wall_us": micros(s.wall), "busy_us": s.busy_us,
             "longest_us": s.longest_us, "percent_of_ideal": s.percent_of_ideal(),
         }),
         Fact::Output { .. } => return None,

@@ -67,7 +67,7 @@ impl Json {
         json!({
             "job": self.spec.id, "name": self.spec.name, "exit": s.exit, "because": s.because, "total": s.total(),
             "passed": s.counts[0], "failed": s.counts[1], "errored": s.counts[2], "timed_out": s.counts[3],
-            "lost": s.counts[4], "skipped": s.counts[5], "cancelled": s.counts[6], "flaky": s.flaky, "late": s.late,
+            "lost": s.counts[4], "skipped": s.counts[5], "cancelled": s.counts[6], "flaky": s.flaky, "xfailed": s.xfailed, "late": s.late,
             "wall_us": u64::try_from(s.wall.as_micros()).unwrap_or(u64::MAX), "busy_us": s.busy_us, "longest_us": s.longest_us,
             "slots": s.slots, "percent_of_ideal": s.percent_of_ideal(), "log": s.log, "workers": workers,
             "failures": self.failures, "flaky_tests": self.flaky, "not_listed": self.not_listed,

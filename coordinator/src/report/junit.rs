@@ -11,7 +11,7 @@ use chrono::{DateTime, FixedOffset};
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use remuda_protocol::id::file_of;
 use remuda_protocol::item::Item;
-use remuda_protocol::outcome::Outcome;
+use remuda_protocol::outcome::{Outcome, XFAILED};
 use remuda_protocol::spec::GroupKind;
 use remuda_store::HostReport;
 
@@ -189,7 +189,8 @@ fn case(attempt: &Attempt, earlier: &[Attempt], because: &str) -> TestCase {
             let word = if attempt.outcome == Outcome::Cancelled { "not finished" } else { attempt.outcome.word() };
             let because = if attempt.outcome == Outcome::Skipped { because } else { "" };
             let why = [&attempt.why(), because, word].into_iter().find(|why| !why.is_empty()).map(str::to_owned);
-            status.set_message(why.unwrap_or_default()).set_type(word);
+            let kind = if attempt.detail.word == XFAILED { "pytest.xfail" } else { word };
+            status.set_message(why.unwrap_or_default()).set_type(kind);
             status
         }
     };

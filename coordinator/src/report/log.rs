@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::text::{length, name, status_word};
+use super::text::{length, name, word_of};
 use super::{Attempt, Fact, Place, Reporter};
 
 /// Most bytes that wait for the end of their batch.
@@ -70,7 +70,7 @@ fn attempt_text(attempt: &Attempt, again: &str) -> String {
     let detail = &attempt.detail;
     let mut text = format!(
         "{}{again} {} {} {}us fence {}\n",
-        status_word(attempt.outcome).0,
+        word_of(attempt).0,
         attempt.group,
         name(&attempt.id),
         attempt.us,

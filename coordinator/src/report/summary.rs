@@ -22,6 +22,8 @@ pub struct Summary {
     pub counts: [u32; 7],
     /// Passed after a retry.
     pub flaky: u32,
+    /// Of the skipped: failed, as expected of them.
+    pub xfailed: u32,
     /// Fixtures that failed after their last test had been reported.
     pub late: u32,
     /// Slots that took part.
@@ -83,6 +85,8 @@ impl Summary {
             let n = self.count(outcome);
             if outcome == Outcome::Passed && self.flaky > 0 {
                 parts.push(format!("{n} passed ({} flaky)", self.flaky));
+            } else if outcome == Outcome::Skipped && self.xfailed > 0 {
+                parts.push(format!("{n} skipped ({} xfailed)", self.xfailed));
             } else if n > 0 || outcome == Outcome::Passed {
                 let word = if outcome == Outcome::Cancelled { "not finished" } else { outcome.word() };
                 parts.push(format!("{n} {word}"));

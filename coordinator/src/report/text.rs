@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use remuda_protocol::item::{COLUMN, Item, NUMBER};
-use remuda_protocol::outcome::Outcome;
+use remuda_protocol::outcome::{Outcome, XFAILED, XPASSED};
+
+use super::Attempt;
 
 /// Most characters of a name that are shown.
 const SHOWN: usize = 400;
@@ -55,6 +57,16 @@ impl Style {
     pub fn status(self, word: &str, colour: Colour) -> String {
         let pad = 12usize.saturating_sub(word.chars().count());
         format!("{}{}", " ".repeat(pad), self.paint(colour, word))
+    }
+}
+
+/// Status word and colour of an attempt: the framework's own word where ours is coarser.
+#[must_use]
+pub fn word_of(attempt: &Attempt) -> (&'static str, Colour) {
+    match attempt.detail.word.as_str() {
+        XFAILED => ("XFAIL", Colour::Yellow),
+        XPASSED => ("XPASS", Colour::Yellow),
+        _ => status_word(attempt.outcome),
     }
 }
 

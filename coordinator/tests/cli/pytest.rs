@@ -489,3 +489,17 @@ fn a_suite_that_tells_its_session_to_stop_ends_the_run() {
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert!(told["passed"].as_u64().unwrap() < 100, "{told}");
 }
+
+#[test]
+fn an_expected_failure_is_told_apart_from_a_skip() {
+    let ranch = Ranch::new();
+    ranch.write(
+        "test_a.py",
+        "import pytest\n@pytest.mark.xfail(reason='known')\ndef test_a(): assert 0\n\
+         @pytest.mark.xfail\ndef test_b(): pass\ndef test_c(): pytest.skip('not here')\n",
+    );
+    let seen = run(&ranch, &["--junit", "j.xml", "--status-level", "all"], &["-q"]).exits(0);
+    seen.says(&["3 tests: 1 passed, 2 skipped (1 xfailed)", "XFAIL [", "test_a (known)", "XPASS [", "SKIP ["]);
+    let junit = std::fs::read_to_string(ranch.work().join("j.xml")).unwrap();
+    assert!(junit.contains(r#"<skipped message="known" type="pytest.xfail""#), "{junit}");
+}
