@@ -1,8 +1,8 @@
 """What pytest works out anew for every test although it is the same for many: a runner remembers it.
 
-Used by worker.py and runner.py after the fork. Every answer is one that pytest itself has given before; where a
+Used by host.py before the fork, and by runner.py. Every answer is one that pytest itself has given before; where a
 plugin, a subclass or another version of pytest has ways of its own, pytest goes on asking them. In a suite of many
-short tests these questions are a seventh of a runner's time.
+short tests these questions are a quarter of a runner's time.
 """
 
 import types
