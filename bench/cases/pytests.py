@@ -12,9 +12,9 @@ COUNT = re.compile(r"(\d+) (passed|failed|errored|errors?|skipped|xfailed|xpasse
 
 
 def counts(line):
-    """Outcomes of a summary line."""
+    """Outcomes of a summary line; what stands in brackets is part of the number before them."""
     found = collections.Counter()
-    for number, word in COUNT.findall(line):
+    for number, word in COUNT.findall(re.sub(r"\([^)]*\)", "", line)):
         found[WORDS.get(word, word)] += int(number)
     return +found
 

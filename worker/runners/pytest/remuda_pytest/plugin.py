@@ -11,7 +11,7 @@ import inspect
 import pluggy
 import pytest
 
-from . import options, worker
+from . import options, unchanging, worker
 
 # Collection makes objects in plenty and garbage rarely: fewer passes of the collector.
 COLLECTING_THRESHOLD = 200_000
@@ -60,6 +60,7 @@ class Plugin:
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection(self):
+        unchanging.hasten_collection()
         usual = gc.get_threshold()
         if gc.isenabled() and usual[0]:
             gc.set_threshold(max(usual[0], COLLECTING_THRESHOLD), *usual[1:])

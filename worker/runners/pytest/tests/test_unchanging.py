@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CONFTEST = """
     import os, pytest
     def tell(*words):
@@ -148,3 +150,31 @@ def test_arguments_of_fixtures(suite):
     """)
     run = suite.run()
     assert set(run.outcomes.values()) == {"passed"} and len(run.outcomes) == 4, run.outcomes
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_order_and_names_of_parameters(suite, wide):
+    suite.write("named/conftest.py", """
+        def pytest_make_parametrize_id(config, val, argname):
+            return "%s=%d" % (argname, val) if isinstance(val, int) else None
+    """)
+    suite.write("test_x.py", """
+        import pytest
+        class Value: pass
+        @pytest.fixture(params=[1, 2], scope="%s")
+        def wide(request): return request.param
+        @pytest.mark.parametrize("x", [1, None, "a", 2.5, Value(), (1, 2), b"y", len])
+        def test_a(wide, x): pass
+        @pytest.mark.parametrize("x", [3, 3])
+        def test_b(x): pass
+        class TestC:
+            def test_c(self, wide): pass
+            def test_d(self): pass
+    """ % ("module" if wide else "function"))
+    suite.write("named/test_y.py", (suite.folder / "test_x.py").read_text())
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only"] + suite.quiet
+    listed = subprocess.run(command, cwd=str(suite.folder), stdout=subprocess.PIPE, check=True).stdout.decode()
+    loader = suite.load()
+    loader.collect()
+    assert loader.ids() == [line for line in listed.splitlines() if "::" in line]
+    assert len(loader.ids()) == 2 * (16 + 2 + 2 + 1)
