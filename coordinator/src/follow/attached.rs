@@ -311,7 +311,12 @@ impl Run {
             let reaped = self.store.reap(100).await;
             self.tolerate(reaped)?;
         }
-        let idle = self.view.running().is_empty() && self.evidence.signal.is_none() && self.away_since.is_none();
+        let runs = !self.view.running().is_empty();
+        if runs {
+            // whoever is missed after this has been missed for no time yet
+            (self.waiting, self.unfit_since) = (String::new(), None);
+        }
+        let idle = !runs && self.evidence.signal.is_none() && self.away_since.is_none();
         if idle && !self.options.embedded { self.look_for_workers().await } else { Ok(()) }
     }
 

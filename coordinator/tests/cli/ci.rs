@@ -126,6 +126,27 @@ fn workers_that_vanish_make_it_incomplete_and_are_named() {
 }
 
 #[test]
+fn patience_begins_anew_when_somebody_was_there() {
+    let ranch = Ranch::new();
+    let farm = Farm::start(&[]);
+    let url = farm.url();
+    let line = "case {} in a) sleep 4 ;; b) touch pid-$$; while [ ! -e go ]; do sleep 0.05; done ;; esac";
+    let mut live = ranch.start(&["--redis", &url, "each", "--queue-timeout", "4s", line, ":::", "a", "b"]);
+    while !ranch.console().contains("no worker is on farm") {
+        std::thread::yield_now();
+    }
+    let farm = farm.with_worker(&ranch, &["--slots", "1", "--lease", "3"]);
+    begun(&ranch, 1);
+    farm.kill_worker();
+    live.wait_for("lost");
+    // it was without a worker at its start, too: that was another time
+    assert!(live.ends_within(Duration::from_secs(2)).is_none(), "{}", ranch.console());
+    ranch.write("go", "");
+    let _farm = farm.with_worker(&ranch, &["--slots", "1"]);
+    assert_eq!(live.ends_within(Duration::from_secs(30)).and_then(|status| status.code()), Some(0));
+}
+
+#[test]
 fn a_task_lost_with_its_worker_makes_it_incomplete() {
     let ranch = Ranch::new();
     let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "1", "--lease", "3"]);
