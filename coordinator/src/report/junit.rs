@@ -189,7 +189,7 @@ fn case(attempt: &Attempt, earlier: &[Attempt], because: &str) -> TestCase {
             let word = if attempt.outcome == Outcome::Cancelled { "not finished" } else { attempt.outcome.word() };
             let because = if attempt.outcome == Outcome::Skipped { because } else { "" };
             let why = [&attempt.why(), because, word].into_iter().find(|why| !why.is_empty()).map(str::to_owned);
-            let kind = if attempt.detail.word == XFAILED { "pytest.xfail" } else { word };
+            let kind = if attempt.detail.word == XFAILED { XFAILED } else { word };
             status.set_message(why.unwrap_or_default()).set_type(kind);
             status
         }
