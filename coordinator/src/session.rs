@@ -4,7 +4,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use remuda_protocol::spec::{GroupKind, JobSpec};
@@ -172,9 +171,7 @@ pub async fn submit(request: &Request<'_>) -> Result<Exit, Error> {
     disbelieve(spec, store, None).await?;
     open(store, spec, &owner, GRACE_SUBMIT_MS).await?;
     let feeds = request.plan.feeds.clone();
-    let done = Arc::new(AtomicU64::new(0));
-    let submission =
-        Submission { store: store.clone(), job: spec.id.clone(), feeds, history, slots: slots.max(1), done };
+    let submission = Submission { store: store.clone(), job: spec.id.clone(), feeds, history, slots: slots.max(1) };
     let result = tokio::select! {
         result = submission.run() => result,
         error = renew(store, &spec.id, &owner) => Err(error),
@@ -250,14 +247,13 @@ async fn attached(
     disbelieve(&spec, store, shelf).await?;
     let watch = store.watch(&spec.id, true).await?;
     open(store, &spec, &options.coordinator, options.grace_ms).await?;
-    let done = Arc::new(AtomicU64::new(0));
     let slots = if shelf.is_some() {
         slots_here(request.settings) as usize
     } else {
         store.workers().await?.iter().map(|w| w.slots as usize).sum()
     };
     let embedded = shelf.is_some();
-    let mut run = Run::new(store, spec.clone(), options, reporters, start, done.clone());
+    let mut run = Run::new(store, spec.clone(), options, reporters, start);
     run.halt = request.halt;
     for feed in request.plan.feeds.iter().filter(|f| matches!(f.items, Items::Rows(_))) {
         run.lessons.leave_out(&spec.groups[feed.group as usize].name);
@@ -278,7 +274,6 @@ async fn attached(
         feeds: request.plan.feeds.clone(),
         history,
         slots: slots.max(1),
-        done,
     };
     let result = match told {
         Ok(()) => run.to_its_end(watch, tokio::spawn(submission.run()), children).await,

@@ -2,8 +2,6 @@
 //! Workers start on the first chunk. What is read is never held whole.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use remuda_protocol::plan::order::{Keep, Known, SetupCosts, plan};
@@ -21,7 +19,7 @@ const LINGER: Duration = Duration::from_millis(20);
 /// Items that may be read ahead.
 const AHEAD: usize = 1_000;
 
-/// What to submit, and how far it is.
+/// What to submit.
 pub struct Submission {
     /// The store.
     pub store: Store,
@@ -33,8 +31,6 @@ pub struct Submission {
     pub history: HashMap<u32, History>,
     /// Slots to plan for.
     pub slots: usize,
-    /// Tasks added so far.
-    pub done: Arc<AtomicU64>,
 }
 
 /// Whether the job still takes tasks.
@@ -135,7 +131,6 @@ impl Submission {
             }
             Added::Stale => return Err(Error::TakenOver(self.job.clone())),
         };
-        self.done.fetch_add(ids.len() as u64, Ordering::Relaxed);
         Ok(goes)
     }
 }

@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use remuda_protocol::lifecycle::JobState;
@@ -92,7 +91,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         ..session::options(&request, &spec, false, &log.path)
     };
     let watch = store.watch(&spec.id, true).await?;
-    let mut run = Run::new(store, spec.clone(), options, reporters, start, Arc::new(AtomicU64::new(0)));
+    let mut run = Run::new(store, spec.clone(), options, reporters, start);
     let redis = format!("{}, farm {}", store.address(), store.farm());
     run.tell(&Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: None })?;
     if let Some(note) = log.note {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use remuda_protocol::event::Sequence;
@@ -104,7 +104,6 @@ pub struct Run {
     pub(super) loaded: BTreeSet<(Arc<str>, u32)>,
     /// What this run teaches.
     pub lessons: Lessons,
-    pub(super) submitted: Arc<AtomicU64>,
     pub(super) submitting: bool,
     pub(super) pending: Vec<Change>,
     pub(super) behind: bool,
@@ -134,7 +133,6 @@ impl Run {
         options: Options,
         reporters: Vec<Box<dyn Reporter>>,
         start: Instant,
-        submitted: Arc<AtomicU64>,
     ) -> Self {
         let names = Names::new(store.patient(PATIENCE), spec.clone(), options.all_details);
         let narrowed = spec.groups.iter().any(|group| !group.only.is_empty());
@@ -155,7 +153,6 @@ impl Run {
             failed_to_submit: None,
             loaded: BTreeSet::new(),
             lessons: Lessons::default(),
-            submitted,
             submitting: true,
             pending: Vec::new(),
             behind: true,

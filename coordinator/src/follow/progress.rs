@@ -1,6 +1,6 @@
 //! How far a run is: what the bar, the counter and SIGUSR1 show.
 
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use remuda_protocol::lifecycle::JobState;
 use remuda_protocol::spec::GroupKind;
@@ -11,6 +11,9 @@ use crate::error::Error;
 use crate::report::console::counter_text;
 use crate::report::text::{length, name};
 use crate::report::{Fact, Progress};
+
+/// Before, the start of the first tests is most of what was measured.
+const SURE: Duration = Duration::from_secs(2);
 
 impl Run {
     /// What runs, where and since when.
@@ -35,15 +38,10 @@ impl Run {
         let complete = self.view.groups.iter().all(|g| {
             g.kind == Some(GroupKind::Collect) || !matches!(g.state.as_str(), "waiting" | "open" | "collecting")
         });
-        let (done, total) = (
-            tests.done(),
-            tests.added.max(u32::try_from(self.submitted.load(Ordering::Relaxed)).unwrap_or(u32::MAX).min(tests.added)),
-        );
+        let (done, total) = (tests.done(), tests.added);
         let collecting = running.iter().any(|r| self.spec.groups[r.task.0 as usize].kind == GroupKind::Collect);
-        let eta = self
-            .first_claim
-            .filter(|_| complete && done > 0)
-            .map(|first| now.saturating_sub(first) * (total - done) / done);
+        let since = self.first_claim.filter(|_| complete).map(|first| now.saturating_sub(first));
+        let eta = since.and_then(|since| eta(since, done, total));
         Progress {
             elapsed: now,
             phase: match () {
@@ -84,5 +82,21 @@ impl Run {
             Some(target) => format!("collecting {}", self.spec.groups[target as usize].name),
             None => self.names.id(task).to_string(),
         }
+    }
+}
+
+/// How long the rest takes if it goes on as it has since the first test began.
+fn eta(since: Duration, done: u32, total: u32) -> Option<Duration> {
+    (done > 0 && since >= SURE).then(|| since.mul_f64(f64::from(total.saturating_sub(done)) / f64::from(done)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_takes_as_long_as_what_is_done_once_there_is_something_to_go_by() {
+        assert_eq!(eta(Duration::from_secs(10), 200, 600), Some(Duration::from_secs(20)));
+        assert_eq!((eta(Duration::from_millis(40), 2, 1_000_000), eta(Duration::from_secs(10), 0, 600)), (None, None));
     }
 }

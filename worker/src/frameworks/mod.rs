@@ -25,6 +25,8 @@ mod nextest;
 mod nextest_config;
 mod nextest_filter;
 mod nextest_list;
+mod nextest_platform;
+mod running;
 mod slot;
 mod tool;
 mod verdict;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
 use nix::unistd::setsid;
 use serde_json::{Value, json};
 
 use super::child::Child;
+use super::running::{Late, Running};
 use super::verdict::result;
 use super::{Ending, Event, Launch, SlotEnv, Suite, Verdict};
 use crate::bridge::loader::Start;
@@ -26,28 +26,6 @@ use crate::warden::tree::Children;
 
 /// After a test of this length the daemon is told when the next one starts.
 const LONG: Duration = Duration::from_millis(50);
-
-/// The process in hand.
-struct Running {
-    launch: Launch,
-    child: Child,
-    /// Its tests without a result.
-    open: HashSet<u32>,
-    /// The test that has begun and not ended, and since when.
-    current: Option<(u32, Instant)>,
-    /// When the next test began at the earliest: the end of the last one.
-    last: Instant,
-    /// When it was told to end, and why.
-    told: Option<Instant>,
-    late: Option<Late>,
-}
-
-/// Which limit was passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Late {
-    Test(u32, Duration),
-    Whole(Duration),
-}
 
 struct Slot {
     suite: Box<dyn Suite>,
@@ -367,38 +345,5 @@ impl Slot {
         }
         self.announce |= us > LONG.as_secs_f64() * 1e6;
         self.results.push(result(test, &verdict, us));
-    }
-}
-
-impl Running {
-    /// The next limit, and whose it is.
-    fn limit(&self) -> Option<(Instant, Late)> {
-        let limits = &self.launch.limits;
-        let of_test = self.current.and_then(|(test, since)| {
-            let limit = limits.test?;
-            Some((since.checked_add(limit)?, Late::Test(test, limit)))
-        });
-        let of_whole = limits.whole.and_then(|limit| Some((self.child.since.checked_add(limit)?, Late::Whole(limit))));
-        [of_test, of_whole].into_iter().flatten().min_by_key(|(at, _)| *at)
-    }
-
-    fn mind_limits(&mut self, now: Instant) {
-        match self.told {
-            Some(told) if now >= told + self.launch.limits.grace => {
-                self.child.signal(Signal::SIGKILL);
-                // not asked for again
-                self.told = now.checked_add(Duration::from_secs(86_400));
-            }
-            Some(_) => {}
-            None => {
-                if let Some((at, late)) = self.limit()
-                    && now >= at
-                {
-                    (self.told, self.late) = (Some(now), Some(late));
-                    let signal = if self.launch.limits.grace.is_zero() { Signal::SIGKILL } else { Signal::SIGTERM };
-                    self.child.signal(signal);
-                }
-            }
-        }
     }
 }
