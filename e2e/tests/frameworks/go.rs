@@ -33,9 +33,13 @@ fn go_test_gives_every_test_its_own_verdict_even_where_one_ends_the_process() {
     let mut expected = alone(&["./sums"]);
     assert_eq!(expected.len(), 11);
     // alone, whoever ends the process takes what comes after it with it
-    for (test, outcome) in
-        [("TestBefore", "passed"), ("TestExits", "failed"), ("TestPanics", "failed"), ("TestAfter", "passed")]
-    {
+    for (test, outcome) in [
+        ("TestBefore", "passed"),
+        ("TestExits", "failed"),
+        ("TestPanics", "failed"),
+        ("TestAfter", "passed"),
+        ("TestLineWithoutEnd", "passed"),
+    ] {
         expected.insert(format!("example.org/ledger/process {test}"), outcome.to_owned());
     }
     assert_eq!(seen.outcomes, expected, "{}", seen.console);

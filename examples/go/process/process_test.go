@@ -1,7 +1,8 @@
-// Package process has tests that end their process.
+// Package process has tests that end their process, or their output in the middle of a line.
 package process
 
 import (
+	"fmt"
 	"os"
 	"testing"
 )
@@ -17,3 +18,8 @@ func TestPanics(t *testing.T) {
 }
 
 func TestAfter(t *testing.T) {}
+
+func TestLineWithoutEnd(t *testing.T) {
+	t.Run("part", func(t *testing.T) { fmt.Print("half a line") })
+	fmt.Print("and another")
+}

@@ -77,37 +77,66 @@ impl Json {
                 events.push(Event::Started(position));
             }
             ("output", _) => {
+                if let Some((printed, end)) = hidden_end(&line.output, test) {
+                    running.print(part, printed);
+                    let part = end.test.split_once('/').map_or("", |(_, part)| part).to_owned();
+                    return self.ended(&end, test, &part, position, events);
+                }
                 let told = line.output.trim_start();
                 let frame = ["=== RUN", "=== PAUSE", "=== CONT", "=== NAME", "--- PASS", "--- FAIL", "--- SKIP"];
                 if frame.iter().any(|f| told.starts_with(f)) {
                     return;
                 }
-                let mut text = std::mem::take(&mut running.printed).into_bytes();
-                libtest::keep(&mut text, line.output.as_bytes());
-                running.printed = String::from_utf8_lossy(&text).into_owned();
-                if let Some(at) = running.parts.iter_mut().find(|p| p.0 == part) {
-                    at.2.push_str(&line.output);
-                } else if !part.is_empty() {
-                    running.parts.push((part.to_owned(), String::new(), line.output));
-                }
+                running.print(part, &line.output);
             }
-            ("pass" | "fail" | "skip", "") => {
-                let verdict = ended(&line, self.running.remove(test).unwrap_or_default());
-                self.failed |= verdict.is_failure();
-                if let Some((test, verdict)) = self.last.replace((position, verdict)) {
-                    events.push(Event::Ended(test, verdict));
-                }
-            }
-            (word @ ("pass" | "fail" | "skip"), _) => {
-                let outcome = outcome(word).to_owned();
-                match running.parts.iter_mut().find(|p| p.0 == part) {
-                    Some(at) => at.1 = outcome,
-                    None => running.parts.push((part.to_owned(), outcome, String::new())),
-                }
-            }
+            ("pass" | "fail" | "skip", _) => self.ended(&line, test, part, position, events),
             _ => {}
         }
     }
+
+    fn ended(&mut self, line: &Line, test: &str, part: &str, position: u32, events: &mut Vec<Event>) {
+        if !part.is_empty() {
+            let running = self.running.entry(test.to_owned()).or_default();
+            let outcome = outcome(&line.action).to_owned();
+            match running.parts.iter_mut().find(|p| p.0 == part) {
+                Some(at) => at.1 = outcome,
+                None => running.parts.push((part.to_owned(), outcome, String::new())),
+            }
+            return;
+        }
+        let verdict = ended(line, self.running.remove(test).unwrap_or_default());
+        self.failed |= verdict.is_failure();
+        // of two ends of one test the first was its own words
+        if let Some((test, verdict)) = self.last.replace((position, verdict)).filter(|(last, _)| *last != position) {
+            events.push(Event::Ended(test, verdict));
+        }
+    }
+}
+
+impl Running {
+    fn print(&mut self, part: &str, output: &str) {
+        let mut text = std::mem::take(&mut self.printed).into_bytes();
+        libtest::keep(&mut text, output.as_bytes());
+        self.printed = String::from_utf8_lossy(&text).into_owned();
+        if let Some(at) = self.parts.iter_mut().find(|p| p.0 == part) {
+            at.2.push_str(output);
+        } else if !part.is_empty() {
+            self.parts.push((part.to_owned(), String::new(), output.to_owned()));
+        }
+    }
+}
+
+/// `x--- PASS: TestA (0.00s)`: before Go 1.20, what a test prints without a line's end hides from test2json that it has
+/// ended. What was printed, and the end of `test` or of a part of it.
+fn hidden_end<'a>(output: &'a str, test: &str) -> Option<(&'a str, Line)> {
+    ["pass", "fail", "skip"].into_iter().find_map(|action| {
+        let (printed, rest) = output.rsplit_once(&format!("--- {}: ", action.to_uppercase()))?;
+        let (name, took) = rest.trim_end().strip_suffix("s)")?.rsplit_once(" (")?;
+        let of_it = name.strip_prefix(test).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let end =
+            Line { action: action.to_owned(), test: name.to_owned(), elapsed: took.parse().ok()?, ..Line::default() };
+        (of_it && !printed.trim().is_empty()).then_some((printed, end))
+    })
 }
 
 fn outcome(word: &str) -> &'static str {
@@ -144,8 +173,10 @@ fn ended(line: &Line, running: Running) -> Verdict {
     if !running.printed.trim().is_empty() {
         verdict.sections.push(("output".to_owned(), clipped(running.printed.as_bytes())));
     }
+    // one whose end was not seen
+    let unseen = if outcome == "failed" { "failed" } else { "passed" };
     verdict.subtests =
-        running.parts.into_iter().map(|(n, o, t)| (n, if o.is_empty() { "failed".into() } else { o }, t)).collect();
+        running.parts.into_iter().map(|(n, o, t)| (n, if o.is_empty() { unseen.into() } else { o }, t)).collect();
     verdict
 }
 
@@ -189,6 +220,27 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn an_end_behind_output_without_a_lines_end_is_seen() {
+        let mut json = Json::new([("TestA".to_owned(), 0)]);
+        let text = r#"{"Action":"run","Test":"TestA"}
+{"Action":"output","Test":"TestA","Output":"=== RUN   TestA/b\n"}
+{"Action":"output","Test":"TestA/b","Output":"--- PASS: TestA (0.1s) is no end --- SKIP: TestA/b (0.10s)\n"}
+{"Action":"run","Test":"TestA/c"}
+{"Action":"output","Test":"TestA/c","Output":"x--- PASS: TestA (0.25s)\n"}
+{"Action":"output","Test":"TestA","Output":"PASS\n"}
+"#;
+        let mut events = json.output(0, text.as_bytes());
+        events.extend(json.end(&Ending { status: 0, took: Duration::ZERO, leaked: false, killed: false }));
+        let [Event::Started(0), Event::Ended(0, verdict)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(
+            (verdict.outcome, verdict.us, verdict.subtests[0].1.as_str()),
+            ("passed", Some(250_000.0), "skipped")
+        );
+        assert_eq!((verdict.subtests[1].0.as_str(), verdict.subtests[1].1.as_str()), ("c", "passed"));
+        assert!(verdict.sections[0].1.ends_with("x"), "{:?}", verdict.sections);
+    }
 
     #[test]
     fn results_and_reasons_come_out_of_test2json() {

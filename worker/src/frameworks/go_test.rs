@@ -32,6 +32,8 @@ pub(super) struct GoTest {
     tests: Vec<Result<(usize, String), Verdict>>,
     found: Vec<Found>,
     converter: OsString,
+    /// What makes a test program mark its own lines (from Go 1.20 on): output without a line's end hides none then.
+    verbose: &'static str,
     timeout: Option<Duration>,
     grace: Duration,
     /// The programs. The loader's own: a slot must not remove them.
@@ -56,12 +58,15 @@ pub(super) fn collect(load: &Load, program: &[String], args: &[String], link: &m
     let go = program.first().map_or("go", String::as_str).to_owned();
     let ask = [go.clone(), "tool".to_owned(), "-n".to_owned(), "test2json".to_owned()];
     let converter = tool::run(&ask, &[], link)?.text(&ask)?.trim().to_owned().into();
+    let ask = [go.clone(), "env".to_owned(), "GOVERSION".to_owned()];
+    let verbose = if marks_its_lines(&tool::run(&ask, &[], link)?.text(&ask)?) { "test2json" } else { "true" };
     let packages = packages(&go, &records, link)?;
     let mut suite = GoTest {
         programs: Vec::new(),
         tests: Vec::new(),
         found: Vec::new(),
         converter,
+        verbose,
         timeout: load.timeout(),
         grace: Duration::from_millis(load.grace_ms),
         captures: None,
@@ -77,6 +82,12 @@ pub(super) fn collect(load: &Load, program: &[String], args: &[String], link: &m
     }
     suite.captures = Some(captures);
     Ok(suite)
+}
+
+/// Whether this version of go knows `-test.v=test2json`. What is no release is newer.
+fn marks_its_lines(version: &str) -> bool {
+    let minor = version.trim().strip_prefix("go1.").and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    minor.and_then(|minor| minor.parse::<u32>().ok()).is_none_or(|minor| minor >= 20)
 }
 
 /// Import path by folder.
@@ -246,7 +257,10 @@ impl Suite for GoTest {
         let at = program.argv.iter().position(|w| Path::new(w).is_absolute()).unwrap_or(0);
         let mut argv: Vec<OsString> = vec![self.converter.clone(), "-t".into(), "-p".into(), (&program.package).into()];
         argv.extend(program.argv[..=at].iter().cloned());
-        argv.extend(["-test.v=true".into(), format!("-test.run={}", expression(&names, &program.parts)).into()]);
+        argv.extend([
+            format!("-test.v={}", self.verbose).into(),
+            format!("-test.run={}", expression(&names, &program.parts)).into(),
+        ]);
         argv.extend(program.argv[at + 1..].iter().cloned());
         let reader = Json::new(names.iter().map(ToString::to_string).zip(tests.iter().copied()));
         let env = over(&program.env, slot.all.iter().cloned());
@@ -267,6 +281,12 @@ mod tests {
         assert_eq!(of_tests("A/x|(B|C)/y"), "A|(B|C)");
         let parts = [("A".to_owned(), vec!["/x".to_owned()])].into();
         assert_eq!(expression(&["A", "B", "C"], &parts), "^(B|C)$|^(A)$/x");
+    }
+
+    #[test]
+    fn lines_are_marked_from_go_1_20_on() {
+        let versions = ["go1.19.8\n", "go1.20", "go1.22rc1\n", "devel go1.23-abc"];
+        assert_eq!(versions.map(marks_its_lines), [false, true, true, true]);
     }
 
     #[test]
