@@ -131,6 +131,11 @@ impl Lessons {
         let lesson = self.groups.entry(attempt.group.to_string()).or_default();
         match attempt.outcome {
             Outcome::Passed if attempt.fence != 0 => {}
+            // skipped with its group: it has not run
+            Outcome::Skipped if attempt.fence == 0 => {
+                lesson.unpassed.insert(attempt.id.to_string());
+                return;
+            }
             Outcome::Passed | Outcome::Skipped => return lesson.skipped.push(attempt.id.to_string()),
             _ => {
                 lesson.unpassed.insert(attempt.id.to_string());

@@ -80,22 +80,24 @@ pub async fn run(request: Request<'_>) -> Result<Exit, Error> {
 /// There was no run, or it could not be followed to its end.
 pub async fn run_with(request: Request<'_>, more: Vec<Box<dyn Reporter>>) -> Result<Exit, Error> {
     let start = Instant::now();
-    let spec = Arc::new(request.plan.spec.clone());
     let state = history::state_folder(request.look);
-    let log = runlog::open(&state, &spec.id);
+    let log = runlog::open(&state, &request.plan.spec.id);
     runlog::trace_into(&log.file);
     let mut request = request;
     request.notes.extend(log.note);
-    let reporters = reporters(&request, &spec, &log.file, chrono::Local::now(), more)?;
-    let (store, mut children) = connect(&request, &spec, &log.file).await?;
+    let at = chrono::Local::now();
+    let (store, mut children) = connect(&request, &log.file).await?;
     if let Some(children) = &children {
         request.kept.lies_in(children.outputs());
     }
     let shelf = children.as_ref().map(|_| Shelf::new(&state));
     let result = match narrowed(request, &store, shelf.as_ref()).await {
-        Ok(Some(request)) => {
-            attached(&request, &store, &mut children, shelf.as_ref(), reporters, start, &log.path).await
-        }
+        Ok(Some(request)) => match reporters(&request, &log.file, at, more) {
+            Ok(reporters) => {
+                attached(&request, &store, &mut children, shelf.as_ref(), reporters, start, &log.path).await
+            }
+            Err(error) => Err(error),
+        },
         Ok(None) => {
             eprintln!("nothing to do: everything passed the last time");
             Ok(Exit::Passed)
@@ -212,12 +214,13 @@ async fn open(store: &Store, spec: &JobSpec, owner: &str, grace_ms: u64) -> Resu
     }
 }
 
-async fn connect(request: &Request<'_>, spec: &JobSpec, log: &LogFile) -> Result<(Store, Option<Embedded>), Error> {
+async fn connect(request: &Request<'_>, log: &LogFile) -> Result<(Store, Option<Embedded>), Error> {
     let farm = request.settings.farm.as_ref().map_or("default", |c| c.value.as_str());
     if let Some(url) = &request.settings.redis {
         return Ok((Store::connect(ConnectOptions::new(&url.value, farm)).await?, None));
     }
-    let labels: BTreeSet<&String> = spec.groups.iter().flat_map(|g| &g.lanes).flat_map(|l| &l.labels).collect();
+    let labels: BTreeSet<&String> =
+        request.plan.spec.groups.iter().flat_map(|g| &g.lanes).flat_map(|l| &l.labels).collect();
     if let Some(label) = labels.first() {
         let text = format!(
             "no worker fits: an embedded run has one worker, without labels, and the label `{label}` is asked for; use a farm (--redis URL), or take the label away"
@@ -357,18 +360,18 @@ pub(crate) async fn remember(run: &Run, store: &Store, shelf: Option<&Shelf>, sp
 
 pub(crate) fn reporters(
     request: &Request<'_>,
-    spec: &Arc<JobSpec>,
     log: &LogFile,
     start: chrono::DateTime<chrono::Local>,
     mut more: Vec<Box<dyn Reporter>>,
 ) -> Result<Vec<Box<dyn Reporter>>, Error> {
+    let spec = Arc::new(request.plan.spec.clone());
     let mut all: Vec<Box<dyn Reporter>> = vec![Box::new(Log::new(log.clone()))];
-    all.extend(outputs::reports(request.settings, spec, start, request.look)?);
+    all.extend(outputs::reports(request.settings, &spec, start, request.look)?);
     all.append(&mut more);
     // the console last: its summary is the last word
     let mut look = outputs::look(request.settings, request.verbosity, request.look);
     look.live = request.live;
-    let console = Console::new(std::io::stderr(), look, spec.clone(), request.kept.clone());
+    let console = Console::new(std::io::stderr(), look, spec, request.kept.clone());
     let echo = request.echo.filter(|_| !outputs::takes_standard_output(request.settings));
     let echo = echo.map(|manner| Echo::new(Box::new(std::io::stdout()), manner, request.kept.clone()));
     all.push(Box::new(match echo {

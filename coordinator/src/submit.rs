@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use remuda_protocol::plan::order::{Keep, Known, SetupCosts, plan};
-use remuda_store::{Added, Entry, History, ITEMS, Sealed, Store};
+use remuda_store::{Added, Entry, History, ITEMS, Store};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
@@ -33,7 +33,7 @@ pub struct Submission {
     pub slots: usize,
 }
 
-/// Whether the job still takes tasks.
+/// Whether a group still takes tasks. One that has ended says nothing of the others: the job must be sealed to end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Goes {
     On,
@@ -53,8 +53,8 @@ impl Submission {
                 Items::Rows(rows) => self.stream(group, lane, rows).await?,
                 Items::Collected => (0, Goes::On),
             };
-            if goes == Goes::Over || self.store.seal(&self.job, group, 0, total).await? == Sealed::Over {
-                return Ok(());
+            if goes == Goes::On {
+                self.store.seal(&self.job, group, 0, total).await?;
             }
         }
         self.store.seal_job(&self.job).await?;

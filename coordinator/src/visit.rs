@@ -74,7 +74,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         let log = JobLog::new(outputs::stream(path, "--joblog")?, spec.clone(), created.to_utc(), true);
         more.push(Box::new(log.map_err(|e| Error::report("the joblog", e))?));
     }
-    let mut reporters = session::reporters(&request, &spec, &log.file, created, more)?;
+    let mut reporters = session::reporters(&request, &log.file, created, more)?;
     if visit.quiet {
         reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
     }

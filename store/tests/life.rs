@@ -95,6 +95,30 @@ async fn a_gate_opens_when_what_it_needs_succeeded_and_skips_when_not() {
 }
 
 #[tokio::test]
+async fn a_group_that_is_skipped_while_it_is_sent_takes_the_rest_as_skipped() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    store.open(&job("j1", vec![group("a", &[]), group("b", &[0])]), "me", 60_000).await.unwrap();
+    fill(&store, "j1", 0, 0, 1).await;
+    let run = |first| [Entry { lane: 1, first, count: 1, us: -1, cost: -1, whole: false, more: false }];
+    assert_eq!(store.add("j1", 1, 0, 0, &["x".into()], &run(0)).await.unwrap(), Added::New(1));
+    join(&store, "w1", 1, "").await;
+    let claim = next(&store, "w1", vec![], vec![want(0)]).await.claims.remove(0);
+    next(&store, "w1", vec![result(&claim, 0, Outcome::Failed)], vec![]).await;
+    assert_eq!(store.add("j1", 1, 0, 2, &["z".into()], &run(2)).await.unwrap(), Added::Gap(1));
+    assert_eq!(store.add("j1", 1, 0, 1, &["y".into()], &run(1)).await.unwrap(), Added::New(2));
+    assert_eq!(store.add("j1", 1, 0, 1, &["y".into()], &run(1)).await.unwrap(), Added::Again(2));
+    assert_eq!(store.seal("j1", 1, 0, 3).await.unwrap(), Sealed::Count(2));
+    assert_eq!(store.seal("j1", 1, 0, 2).await.unwrap(), Sealed::New);
+    assert_eq!(store.seal_job("j1").await.unwrap(), Sealed::New);
+    let snapshot = store.snapshot("j1").await.unwrap();
+    assert_eq!((snapshot.state.as_str(), snapshot.groups[1].state.as_str()), ("failed", "skipped"));
+    assert_eq!((snapshot.groups[1].added, snapshot.groups[1].ended[5]), (2, 2));
+    assert_eq!(store.ids("j1", 1, 0, 2).await.unwrap(), ["x", "y"]);
+    assert!(next(&store, "w1", vec![], vec![want(0)]).await.claims.is_empty());
+}
+
+#[tokio::test]
 async fn locks_are_all_or_none_and_free_with_the_last_task() {
     let redis = PrivateRedis::start(&[]);
     let store = redis.store().await;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use remuda_protocol::event::{Event, Sequence};
 use remuda_protocol::outcome::{Detail, XFAILED};
 use remuda_protocol::spec::GroupKind;
+use remuda_store::StoreError;
 
 use super::attached::Run;
 use super::view::{Change, TaskKey};
@@ -45,12 +46,12 @@ impl Run {
     /// Reads what was missed: from the stream if it is still there, else from the state of every task.
     pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
         let mut gap = false;
+        let mut next = self.read_after(self.sequence);
         loop {
-            let batches = self.store.events_after(&self.spec.id, self.sequence).await;
-            let Some(batches) = self.tolerate(batches)? else { return Ok(()) };
-            if batches.is_empty() {
-                break;
-            }
+            let Some(batches) = self.tolerate(next.await)? else { return Ok(()) };
+            let Some((last, _)) = batches.last() else { break };
+            // the next ones come while these are told: a long job is seen in half the time
+            next = self.read_after(*last);
             for (sequence, text) in batches {
                 // the first batch of all is number 1 of whatever epoch the server is in
                 gap |= !(sequence.follows(self.sequence) || (self.sequence == Sequence::default() && sequence.n == 1));
@@ -60,6 +61,13 @@ impl Run {
         }
         self.behind = false;
         if gap { self.reconcile().await } else { Ok(()) }
+    }
+
+    /// Asks for the batches after one, at once.
+    fn read_after(&self, from: Sequence) -> impl Future<Output = Result<Vec<(Sequence, String)>, StoreError>> + use<> {
+        let (store, job) = (self.store.clone(), self.spec.id.clone());
+        let reading = tokio::spawn(async move { store.events_after(&job, from).await });
+        async { reading.await.expect("reading neither panics nor is aborted") }
     }
 
     /// Brings the view to the truth.

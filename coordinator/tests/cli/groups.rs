@@ -101,6 +101,17 @@ fn a_failed_provision_skips_what_needs_it_with_the_reason() {
 }
 
 #[test]
+fn a_group_that_is_skipped_while_it_is_still_sent_ends_the_job_and_counts_whole() {
+    let ranch = Ranch::new();
+    let items: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+    let toml = format!(
+        "[groups.build]\nadapter = \"command\"\ncommand = \"false\"\n[groups.tests]\nadapter = \"command\"\ncommand = \"echo {{item}}\"\nitems = {items:?}\nneeds = [\"build\"]\n[groups.after]\nadapter = \"command\"\ncommand = \"true\"\n"
+    );
+    ranch.write("remuda.toml", &toml);
+    ranch.run(&["run"]).exits(1).says(&["needs build, which failed", "20002 tasks: 1 passed, 1 failed, 20000 skipped"]);
+}
+
+#[test]
 fn tasks_that_lock_a_pool_never_share_an_item_and_read_its_name() {
     let ranch = Ranch::new();
     let body = "echo \\\"begin $REMUDA_POOL_BOARDS\\\" >> log; sleep 0.05; echo \\\"end $REMUDA_POOL_BOARDS\\\" >> log; true {item}";

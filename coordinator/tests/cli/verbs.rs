@@ -344,6 +344,25 @@ fn last_failed_works_without_a_farm_too() {
 }
 
 #[test]
+fn what_was_skipped_for_its_needs_runs_with_the_last_failed_and_lines_name_their_own_commands() {
+    let ranch = Ranch::new();
+    let group = |name: &str, command: &str, more: &str| {
+        format!("[groups.{name}]\nadapter = \"command\"\ncommand = \"{command}\"\n{more}")
+    };
+    let needs = "needs = [\"build\"]\n";
+    let (build, deploy) = (group("build", "test -e healed", ""), group("deploy", "test -e deployed", needs));
+    ranch.write("remuda.toml", &format!("{}{build}{deploy}", group("always", "true", "")));
+    ranch.run(&["run"]).exits(1).says(&["3 tasks: 1 passed, 1 failed, 1 skipped"]);
+    ranch.write("healed", "");
+    let out = ranch.run(&["run", "--last-failed"]).exits(1).says(&["2 tasks: 1 passed, 1 failed"]);
+    let again: Vec<&str> = out.err.lines().map(str::trim).filter(|line| line.starts_with("test -e ")).collect();
+    assert!(again.iter().all(|line| *line == "test -e deployed") && !again.is_empty(), "{}", out.err);
+    ranch.write("deployed", "");
+    ranch.run(&["run", "--last-failed"]).exits(0).says(&["1 task: 1 passed"]);
+    ranch.run(&["run", "--last-failed"]).exits(0).says(&["nothing to do"]);
+}
+
+#[test]
 fn what_was_never_collected_is_not_taken_for_passed() {
     let lab = Lab::new("1");
     let python = crate::pytest::python().display().to_string();

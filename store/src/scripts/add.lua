@@ -4,7 +4,7 @@
 --   (flag c: continues the lane's last run)
 -- Returns {OK, added} | {DUP, added} | {EGAP, added} (send from there on) | {ECONFLICT, added} (other ids at these numbers) | {ESTALE, added}
 --   (not the current collector) | {ESEALED, added} | {EOVER, added} (group or job has ended) | {EUNKNOWN, 0}.
--- Transitions: task - -> ready | blocked (behind its lane's gate).
+-- Transitions: task - -> ready | blocked (behind its lane's gate) | skipped (of the coordinator's group that was skipped meanwhile).
 local j, g, fence, first, n = ARGV[1], ARGV[2], num(ARGV[3]), num(ARGV[4]), num(ARGV[5])
 local bad_runs = redis.error_reply('ERUNS the runs of a chunk must be whole, in lanes of its group, and hold each of its tasks once')
 local job = job_of(j)
@@ -15,7 +15,9 @@ if group.collector > 0 then
   local collect = record_of(j, int(group.collector - 1), 0)
   if not collect or collect.state ~= 'R' or collect.fence ~= fence then return {'ESTALE', group.added} end
 end
-local ended = group_over(group.state) or group.state == 'closing'
+-- skipped while it was still sent: what it would have run is told by reports and repeated by a retry
+local skipped = group.state == 'skipped' and group.collector == 0
+local ended = not skipped and (group_over(group.state) or group.state == 'closing')
 if first < group.added or n == 0 then -- also when the group has ended: a collector that was lost is repeated
   for i = 0, min(n, group.added - first) - 1 do
     local task = first + i
@@ -44,6 +46,12 @@ while i < n do
   i = stop
 end
 bump(group, 'added', n)
+emit(job, '+ ' .. g .. ' ' .. first .. ' ' .. n)
+if skipped then
+  bump(group, 'skipped', n)
+  flush()
+  return {'OK', group.added}
+end
 bump(group, 'ready', n)
 local touched = {}
 for a = 6 + n, #ARGV, 2 do
@@ -60,7 +68,6 @@ for a = 6 + n, #ARGV, 2 do
   end
   call('RPUSH', q, entry_text(e))
 end
-emit(job, '+ ' .. g .. ' ' .. first .. ' ' .. n)
 for l, count in pairs(touched) do
   local lane = lane_of(j, l)
   index_lane(job, lane)

@@ -17,7 +17,8 @@ end
 local group = group_of(j, g)
 if not group then return 'EUNKNOWN' end
 if group.sealed == 1 then return group.added == total and 'DUP' or ('ECOUNT ' .. group.added) end
-if not job_live(job) or group_over(group.state) or group.state == 'closing' then return 'EOVER' end
+local skipped = group.state == 'skipped' and group.collector == 0 -- see add
+if not job_live(job) or not skipped and (group_over(group.state) or group.state == 'closing') then return 'EOVER' end
 if group.collector > 0 then
   local collect = record_of(j, int(group.collector - 1), 0)
   if not collect or collect.state ~= 'R' or collect.fence ~= fence then return 'ESTALE' end

@@ -238,12 +238,18 @@ impl Book {
     fn added(&mut self, j: &str, g: u32, first: u32, count: u32, allowed: &Allowed) -> Check {
         let Some((job, group, ids, lanes)) = &allowed.added else { return Err("nothing was added".to_owned()) };
         ensure!(job == j && *group == g && ids.len() == count as usize, "other tasks were added");
-        let group = &mut self.jobs.get_mut(j).unwrap().groups[g as usize];
+        let job = self.jobs.get_mut(j).unwrap();
+        let budgets = job.budgets(g as usize);
+        let group = &mut job.groups[g as usize];
         ensure!(group.tasks.len() == first as usize && !group.sealed, "not the next chunk");
-        let open = group.state.gate_open();
+        let task = Task::added(group.state.gate_open());
+        let task = match group.state {
+            GroupState::Skipped => task.step(TaskEvent::Skip, budgets, false).map_err(|e| e.to_string())?,
+            _ => task,
+        };
         group.ids.extend(ids.iter().cloned());
         group.lanes.extend(lanes);
-        group.tasks.extend(ids.iter().map(|_| Task::added(open)));
+        group.tasks.extend(ids.iter().map(|_| task));
         group.claims.extend(ids.iter().map(|_| (0, 0)));
         Ok(())
     }

@@ -101,7 +101,8 @@ fn foretell_add(world: &World, j: &str, g: usize, fence: u64, first: u32, ids: &
             (true, false) => Added::Gap(added),
         };
     }
-    if group.state.is_over() || group.state == GroupState::Closing {
+    let skipped = group.state == GroupState::Skipped && job.collector(g).is_none();
+    if !skipped && (group.state.is_over() || group.state == GroupState::Closing) {
         return Added::Over;
     }
     if group.sealed {
@@ -181,7 +182,8 @@ pub async fn seal_group(world: &mut World, j: &str, g: usize, fence: u64, total:
     let job = &world.book.jobs[j];
     let group = &job.groups[g];
     let added = u32::try_from(group.tasks.len()).unwrap();
-    let ended = !job.live() || group.state.is_over() || group.state == GroupState::Closing;
+    let skipped = group.state == GroupState::Skipped && job.collector(g).is_none();
+    let ended = !job.live() || !skipped && (group.state.is_over() || group.state == GroupState::Closing);
     let stale = job.collector(g).is_some() && world.collect_claim(j, g) != Some(fence);
     let expected = match (group.sealed, ended, stale, added == total) {
         (true, _, _, true) => Sealed::Again,

@@ -23,6 +23,7 @@ pub const MUTANTS: &[Mutant] = &[
     ("a counter is not decremented", "bump(group, 'running', -1)\n  local more", "local more"),
     ("a cancelled job keeps its lanes", "      drop_ready(group, 'cancelled')\n", ""),
     ("chunks in any order", "if first > group.added then return {'EGAP', group.added} end", ""),
+    ("what comes late to a skipped group is not counted", "bump(group, 'skipped', n)", ""),
     ("the nonce is forgotten", "nonce ~= '' and nonce == worker.nonce", "false"),
     ("waiters sleep on", "local function wake(pool)\n", "local function wake(pool)\n  do return 0 end\n"),
     ("a thief copies the half", "best.count = keep", ""),
