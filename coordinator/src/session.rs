@@ -305,6 +305,7 @@ pub(crate) fn options(request: &Request<'_>, spec: &JobSpec, embedded: bool, log
         grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).max(1),
         live: request.live,
         queue_timeout: settings.queue_timeout.as_ref().map_or(QUEUE_TIMEOUT, |c| c.value.0),
+        gives_up: false,
         fail_on_flaky: spec.fail_on_flaky || settings.fail_on_flaky.as_ref().is_some_and(|c| c.value),
         all_details: request.echo.is_some()
             || request.live

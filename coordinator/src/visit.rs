@@ -15,6 +15,7 @@ use crate::follow::attached::{Options, Role, Run};
 use crate::history;
 use crate::job::Plan;
 use crate::outputs;
+use crate::overview::Far;
 use crate::report::echo::Manner;
 use crate::report::joblog::JobLog;
 use crate::report::kept::Kept;
@@ -31,6 +32,8 @@ pub struct Visit {
     pub adopts: bool,
     /// Stop waiting after this time.
     pub patience: Option<Duration>,
+    /// Cancel the job when no worker fits for so long.
+    pub queue_timeout: Option<Duration>,
     /// Pass on what tasks print, if the job is for that.
     pub echoes: bool,
     /// Only the end is shown.
@@ -78,17 +81,22 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
     if visit.quiet {
         reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
     }
+    reporters.iter_mut().for_each(|r| r.joins_late());
     let took = head.ended_ms.map(|end| Duration::from_millis(end.saturating_sub(head.created_ms)));
     if let Some(took) = took {
         reporters.iter_mut().for_each(|r| r.is_over_after(took));
     }
     let age = Duration::from_millis(store.now_ms().await?.saturating_sub(head.created_ms));
     let start = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+    let usual = session::options(&request, &spec, false, &log.path);
     let options = Options {
         role: Role::Visitor { adopts: visit.adopts },
         took,
         patience: visit.patience,
-        ..session::options(&request, &spec, false, &log.path)
+        queue_timeout: visit.queue_timeout.unwrap_or(usual.queue_timeout),
+        gives_up: visit.queue_timeout.is_some(),
+        all_details: usual.all_details || visit.joblog.is_some(),
+        ..usual
     };
     let watch = store.watch(&spec.id, true).await?;
     let mut run = Run::new(store, spec.clone(), options, reporters, start);
@@ -96,6 +104,11 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
     run.tell(&Fact::Began { job: spec.id.clone(), name: spec.name.clone(), redis, slots: None })?;
     if let Some(note) = log.note {
         run.tell(&Fact::Note(note))?;
+    }
+    if !is_over(head) && !visit.quiet {
+        // at once: what happened so far may take a while to tell
+        let far = Far::of(&store.snapshot(&spec.id).await?.groups);
+        run.tell(&Fact::Note(far.sentence()))?;
     }
     let nothing_to_submit = tokio::spawn(async { Ok(()) });
     let result = run.to_its_end(watch, nothing_to_submit, &mut None).await;

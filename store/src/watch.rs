@@ -10,6 +10,9 @@ use crate::connection::Store;
 use crate::error::StoreError;
 use crate::reply::{list, pairs, text};
 
+/// Batches of events read in one go: a batch may have hundreds of results, each with some 100 KiB to tell.
+const PART: usize = 40;
+
 /// What came over a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -114,14 +117,14 @@ impl Store {
         Ok(Subscription { messages: Box::pin(pubsub.into_on_message()), events, live })
     }
 
-    /// Batches after `from`, oldest first, at most 200. If the first does not follow `from`, the stream was trimmed:
+    /// Batches after `from`, oldest first, at most a part of them. If the first does not follow `from`, the stream was trimmed:
     /// reload from a snapshot.
     ///
     /// # Errors
     /// The server's.
     pub async fn events_after(&self, job: &str, from: Sequence) -> Result<Vec<(Sequence, String)>, StoreError> {
         let mut pipe = redis::pipe();
-        pipe.cmd("XRANGE").arg(self.keys().events(job)).arg(format!("({from}")).arg("+").arg("COUNT").arg(200);
+        pipe.cmd("XRANGE").arg(self.keys().events(job)).arg(format!("({from}")).arg("+").arg("COUNT").arg(PART);
         let entries = self.read("events", &pipe).await?.into_iter().next().map(list).unwrap_or_default();
         Ok(entries.into_iter().filter_map(stream_entry).collect())
     }

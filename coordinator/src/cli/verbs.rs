@@ -14,10 +14,28 @@ pub struct OfJob {
     pub job: String,
 }
 
+/// Whoever leaves before the end writes no report of it: `submit` refuses these by name, and says who takes them.
+fn hide_what_needs_an_end(arg: clap::Arg) -> clap::Arg {
+    let names = [
+        "junit",
+        "events",
+        "html",
+        "json",
+        "annotations",
+        "status_level",
+        "final_status_level",
+        "durations",
+        "queue_timeout",
+    ];
+    let hidden = names.contains(&arg.get_id().as_str());
+    if hidden { arg.hide(true) } else { arg }
+}
+
 /// `remuda submit`.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "remuda submit [OPTIONS] [GROUP]... [-- CMD...]",
+    mut_args(hide_what_needs_an_end),
     after_help = "Prints the job's id. It runs on without this program; workers start on the first tasks at once.\n\n\
                   Example:\n  job=$(remuda submit --redis redis://lab -- pytest tests)\n  remuda wait $job --junit report.xml"
 )]
@@ -54,6 +72,9 @@ pub struct Wait {
     /// Stop waiting after this time with exit code 6; the job goes on
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<crate::config::values::Span>,
+    /// Cancel the job, exit code 6, when no worker fits for so long
+    #[arg(long, value_name = "TIME")]
+    pub queue_timeout: Option<crate::config::values::Span>,
     /// What to write.
     #[command(flatten)]
     pub outputs: Outputs,
@@ -90,7 +111,7 @@ pub struct Explain {
 
 /// `remuda logs`.
 #[derive(Debug, Args)]
-#[command(after_help = "What passed keeps its output as far as the job's budget reaches; failures come first.\n\n\
+#[command(after_help = "What passed keeps its output as far as the job's budget reaches; failures have it first.\n\n\
                         Examples:\n  remuda logs latest test_login    what one task printed\n  \
                         remuda logs -f --tag             everything, as it comes, each line with its task")]
 pub struct Logs {

@@ -24,12 +24,12 @@ const LOOK: Duration = Duration::from_millis(50);
 pub async fn run(global: &Global, args: &Cancel) -> Result<Exit, Error> {
     let farm = Farm::connect(global).await?;
     let head = farm.job(&args.job).await?;
-    if let Some(task) = &args.task {
-        return one(&farm, Overview::read(&farm.store, head).await?, task).await;
-    }
     if is_over(&head) {
         println!("job {} had ended already: {}", head.id, head.state);
         return Ok(Exit::Passed);
+    }
+    if let Some(task) = &args.task {
+        return one(&farm, Overview::read(&farm.store, head).await?, task).await;
     }
     farm.store.cancel(&head.id, "user", None).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;

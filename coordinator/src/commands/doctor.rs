@@ -12,6 +12,7 @@ use crate::cli::verbs::Doctor;
 use crate::config::Layer;
 use crate::embedded;
 use crate::error::{Error, Exit};
+use crate::follow::fit::start_line;
 use crate::overview;
 use crate::report::text::count;
 
@@ -121,7 +122,7 @@ async fn workers(store: &Store, found: &mut Vec<Finding>) {
     let Ok(workers) = overview::workers(store).await else { return };
     if workers.is_empty() {
         let says =
-            format!("none on farm `{}`; start one with `remuda worker --redis {}`", store.farm(), store.address());
+            format!("none on farm `{}`; start one with `{}`", store.farm(), start_line(store.farm(), store.address()));
         return found.push(finding(Health::Doubtful, "workers", says));
     }
     let slots: u64 = workers.iter().map(|w| u64::from(w.books.slots)).sum();

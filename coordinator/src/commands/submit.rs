@@ -13,6 +13,10 @@ use super::{Context, describe, run};
 /// Whatever keeps the job from being there whole.
 pub async fn run(global: &Global, args: &Submit) -> Result<Exit, Error> {
     refuse_reports("submit", &args.run.flags.outputs)?;
+    if args.run.flags.queue_timeout.is_some() {
+        let text = "--queue-timeout: `remuda submit` leaves, and nobody would give up; say `remuda wait JOB --queue-timeout TIME`";
+        return Err(Error::Usage(text.into()));
+    }
     let context = Context::new()?;
     let mut wanted = crate::config::Layer::from_flags(global, &args.run.flags);
     wanted.on_disconnect = crate::config::layers::flag(Some(OnDisconnect::Detach));

@@ -16,5 +16,7 @@ pub async fn run(global: &Global, args: &Wait) -> Result<Exit, Error> {
     let farm = Farm::of(outputs(global, &args.outputs)?).await?;
     let head = farm.job(&args.of.job).await?;
     let patience = args.timeout.map(|span| span.0);
-    visit(&farm, &head, &Visit { verbosity: verbosity(global, 0), patience, quiet: true, ..Visit::default() }).await
+    let queue_timeout = args.queue_timeout.map(|span| span.0);
+    let how = Visit { verbosity: verbosity(global, 0), patience, queue_timeout, quiet: true, ..Visit::default() };
+    visit(&farm, &head, &how).await
 }

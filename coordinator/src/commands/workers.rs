@@ -9,6 +9,7 @@ use crate::cli::Global;
 use crate::cli::verbs::{Chosen, Workers, WorkersVerb};
 use crate::error::{Error, Exit};
 use crate::farm::Farm;
+use crate::follow::fit::start_line;
 use crate::overview::{self, Worker};
 use crate::report::text::length;
 
@@ -40,9 +41,9 @@ async fn list(farm: &Farm, as_json: bool) -> Result<Exit, Error> {
     }
     if workers.is_empty() {
         println!(
-            "no worker is on farm `{}`; start one with `remuda worker --redis {}`",
+            "no worker is on farm `{}`; start one with `{}`",
             farm.store.farm(),
-            farm.store.address()
+            start_line(farm.store.farm(), farm.store.address())
         );
         return Ok(Exit::Passed);
     }

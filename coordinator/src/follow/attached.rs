@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::alive::Alive;
 use super::course::died;
+use super::intake::Ahead;
 use super::keys::Keys;
 use super::names::Names;
 use super::shown::Shown;
@@ -72,6 +73,8 @@ pub struct Options {
     pub live: bool,
     /// Give up when no worker fits for so long.
     pub queue_timeout: Duration,
+    /// A visitor that does so as well.
+    pub gives_up: bool,
     /// Flaky is failed.
     pub fail_on_flaky: bool,
     /// Reports want the details of passes too.
@@ -106,7 +109,11 @@ pub struct Run {
     pub lessons: Lessons,
     pub(super) submitting: bool,
     pub(super) pending: Vec<Change>,
+    /// What was published is not all that is there: it must be read.
     pub(super) behind: bool,
+    pub(super) ahead: Option<Ahead>,
+    /// Something is missing in what was read.
+    pub(super) gap: bool,
     pub(super) shown: Shown,
     /// Whether live output is shown; a suite may turn out to want it.
     pub(super) live: Arc<AtomicBool>,
@@ -114,7 +121,7 @@ pub struct Run {
     pub(super) away_since: Option<Instant>,
     next_look: Duration,
     looks: u64,
-    unfit_since: Option<Instant>,
+    pub(super) unfit_since: Option<Instant>,
     pub(super) waiting: String,
     pub(super) first_claim: Option<Duration>,
     /// When failures end it.
@@ -156,6 +163,8 @@ impl Run {
             submitting: true,
             pending: Vec::new(),
             behind: true,
+            ahead: None,
+            gap: false,
             shown: Shown::default(),
             owner_epoch: 1,
             away_since: None,
@@ -233,6 +242,8 @@ impl Run {
                     self.submitting = false;
                     self.submitted_all(ended.unwrap_or_else(|e| Err(Error::io("submit", std::io::Error::other(e))))).await?;
                 }
+                // never dropped half-way, and at most a part at a time: signals are heard in between
+                () = std::future::ready(()), if self.behind && self.away_since.is_none() => drop(self.catch_up_a_step().await?),
                 _ = frame.tick() => {
                     if watch.is_none() {
                         watch = self.store.watch(&self.spec.id, true).await.ok();
@@ -276,8 +287,8 @@ impl Run {
 
     async fn tick(&mut self) -> Result<(), Error> {
         let now = self.start.elapsed();
-        if self.behind {
-            self.catch_up().await?;
+        if self.behind && self.away_since.is_some() {
+            self.catch_up_a_step().await?;
         } else if !self.pending.is_empty() {
             self.flush().await?;
         }
@@ -345,27 +356,6 @@ impl Run {
     #[must_use]
     pub fn owns(&self) -> bool {
         self.options.role.owns() && !self.spec.detach
-    }
-
-    async fn look_for_workers(&mut self) -> Result<(), Error> {
-        let workers = self.store.workers().await;
-        let Some(workers) = self.tolerate(workers)? else { return Ok(()) };
-        let refusals = self.store.refusals(&self.spec.id).await;
-        let Some(refusals) = self.tolerate(refusals)? else { return Ok(()) };
-        let (farm, address) = (self.store.farm(), self.store.address());
-        self.waiting =
-            super::fit::why_nobody(&self.spec, &self.view, &workers, &refusals, farm, address).unwrap_or_default();
-        if self.waiting.is_empty() {
-            self.unfit_since = None;
-            return Ok(());
-        }
-        let since = *self.unfit_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < self.options.queue_timeout || !self.options.role.owns() {
-            return Ok(());
-        }
-        self.evidence.gave_up.clone_from(&self.waiting);
-        let cancelled = self.store.cancel(&self.spec.id, "queue-timeout", None).await;
-        self.tolerate(cancelled).map(drop)
     }
 
     async fn on_signal(&mut self, signal: Signal) -> Result<(), Error> {

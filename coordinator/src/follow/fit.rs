@@ -1,9 +1,38 @@
-//! Why nobody works: which labels no worker has, who is drained, and who has stepped aside. Pure.
+//! Why nobody works: which labels no worker has, who is drained, and who has stepped aside; and how long that is
+//! suffered. All but `Run`'s part is pure.
+
+use std::time::Instant;
 
 use remuda_protocol::spec::JobSpec;
 use remuda_store::{Refusal, WorkerSnapshot};
 
+use super::attached::Run;
 use super::view::JobView;
+use crate::error::Error;
+
+impl Run {
+    /// Sees whether anybody can work, says what is missing, and gives up in time.
+    pub(super) async fn look_for_workers(&mut self) -> Result<(), Error> {
+        let workers = self.store.workers().await;
+        let Some(workers) = self.tolerate(workers)? else { return Ok(()) };
+        let refusals = self.store.refusals(&self.spec.id).await;
+        let Some(refusals) = self.tolerate(refusals)? else { return Ok(()) };
+        let (farm, address) = (self.store.farm(), self.store.address());
+        self.waiting = why_nobody(&self.spec, &self.view, &workers, &refusals, farm, address).unwrap_or_default();
+        if self.waiting.is_empty() {
+            self.unfit_since = None;
+            return Ok(());
+        }
+        let since = *self.unfit_since.get_or_insert_with(Instant::now);
+        let may = self.options.role.owns() || self.options.gives_up;
+        if since.elapsed() < self.options.queue_timeout || !may {
+            return Ok(());
+        }
+        self.evidence.gave_up.clone_from(&self.waiting);
+        let cancelled = self.store.cancel(&self.spec.id, "queue-timeout", None).await;
+        self.tolerate(cancelled).map(drop)
+    }
+}
 
 /// Why no worker that is there can take what waits; `None` if one can, or nothing waits.
 #[must_use]
@@ -107,16 +136,23 @@ pub fn lack(wanted: &[String], workers: &[WorkerSnapshot]) -> Option<Lack> {
     Some(if nowhere.is_empty() { Lack::Together(wanted.to_vec()) } else { Lack::Labels(nowhere) })
 }
 
+/// The line that starts a worker on a farm.
+#[must_use]
+pub fn start_line(farm: &str, address: &str) -> String {
+    let named = if farm == "default" { String::new() } else { format!(" --farm {farm}") };
+    format!("remuda worker --redis {address}{named}")
+}
+
 fn sentence(group: &str, lack: &Lack, farm: &str, address: &str) -> String {
     match lack {
         Lack::Workers => {
-            format!(
-                "no worker is on farm `{farm}` at {address}; start one there with `remuda worker --redis {address}`"
-            )
+            let start = start_line(farm, address);
+            format!("no worker is on farm `{farm}` at {address}; start one there with `{start}`")
         }
         Lack::Service(_) => format!(
-            "no worker {}, `remuda worker --redis {address}` starts another",
-            lack.predicate(&format!("group `{group}`"))
+            "no worker {}, `{}` starts another",
+            lack.predicate(&format!("group `{group}`")),
+            start_line(farm, address)
         ),
         Lack::Labels(names) | Lack::Together(names) => format!(
             "no worker fits group `{group}`: none {}; start one with `remuda worker --label …`, or take {} away",
@@ -164,7 +200,7 @@ mod tests {
         assert_eq!(lack(&[], &[]), Some(Lack::Workers));
         assert_eq!(
             sentence("web", &Lack::Workers, "lab", "redis://r"),
-            "no worker is on farm `lab` at redis://r; start one there with `remuda worker --redis redis://r`"
+            "no worker is on farm `lab` at redis://r; start one there with `remuda worker --redis redis://r --farm lab`"
         );
     }
 
@@ -187,7 +223,7 @@ mod tests {
         assert_eq!(
             sentence("web", &drained, "lab", "redis://r"),
             "no worker takes group `web`: 2 workers that fit are drained; `remuda workers resume --all` brings them back, \
-             `remuda worker --redis redis://r` starts another"
+             `remuda worker --redis redis://r --farm lab` starts another"
         );
         assert_eq!(lack(&[], &[worker("", true)]), Some(Lack::Service(1)));
     }

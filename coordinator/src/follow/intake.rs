@@ -4,17 +4,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use remuda_protocol::event::{Event, Sequence};
 use remuda_protocol::outcome::{Detail, XFAILED};
 use remuda_protocol::spec::GroupKind;
 use remuda_store::StoreError;
+use tokio::task::JoinHandle;
 
 use super::attached::Run;
 use super::view::{Change, TaskKey};
 use crate::error::Error;
 use crate::report::text::count;
 use crate::report::{Fact, reason};
+
+/// Batches of events on their way.
+pub(super) type Ahead = JoinHandle<Result<Vec<(Sequence, String)>, StoreError>>;
 
 /// Tasks whose records are read in one go.
 const RECORDS: u32 = 10_000;
@@ -30,7 +35,7 @@ impl Run {
             return self.look_at_halt().await;
         }
         self.behind = true;
-        self.catch_up().await
+        Ok(())
     }
 
     fn take(&mut self, sequence: Sequence, text: &str) {
@@ -43,31 +48,44 @@ impl Run {
         }
     }
 
-    /// Reads what was missed: from the stream if it is still there, else from the state of every task.
+    /// Reads what was missed, to its end: from the stream if it is still there, else from the state of every task.
     pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
-        let mut gap = false;
-        let mut next = self.read_after(self.sequence);
-        loop {
-            let Some(batches) = self.tolerate(next.await)? else { return Ok(()) };
-            let Some((last, _)) = batches.last() else { break };
-            // the next ones come while these are told: a long job is seen in half the time
-            next = self.read_after(*last);
-            for (sequence, text) in batches {
-                // the first batch of all is number 1 of whatever epoch the server is in
-                gap |= !(sequence.follows(self.sequence) || (self.sequence == Sequence::default() && sequence.n == 1));
-                self.take(sequence, &text);
+        self.behind = true;
+        while self.behind && self.catch_up_a_step().await? {}
+        Ok(())
+    }
+
+    /// Reads the next part of what was missed; a long job is read in many, and signals are heard between them. Whether
+    /// Redis was there.
+    pub(super) async fn catch_up_a_step(&mut self) -> Result<bool, Error> {
+        let reading = self.ahead.take().unwrap_or_else(|| self.read_after(self.sequence));
+        let batches = reading.await.expect("reading neither panics nor is aborted");
+        let Some(batches) = self.tolerate(batches)? else { return Ok(false) };
+        let Some(last) = batches.last().map(|(sequence, _)| *sequence) else {
+            self.behind = false;
+            if std::mem::take(&mut self.gap) {
+                self.reconcile().await?;
             }
-            self.flush().await?;
+            return Ok(true);
+        };
+        // the next part comes while this one is told: a long job is seen in half the time
+        self.ahead = Some(self.read_after(last));
+        for (sequence, text) in batches {
+            if sequence <= self.sequence {
+                continue; // it has been published meanwhile
+            }
+            // the first batch of all is number 1 of whatever epoch the server is in
+            self.gap |= !(sequence.follows(self.sequence) || (self.sequence == Sequence::default() && sequence.n == 1));
+            self.take(sequence, &text);
         }
-        self.behind = false;
-        if gap { self.reconcile().await } else { Ok(()) }
+        self.flush().await?;
+        Ok(true)
     }
 
     /// Asks for the batches after one, at once.
-    fn read_after(&self, from: Sequence) -> impl Future<Output = Result<Vec<(Sequence, String)>, StoreError>> + use<> {
+    fn read_after(&self, from: Sequence) -> Ahead {
         let (store, job) = (self.store.clone(), self.spec.id.clone());
-        let reading = tokio::spawn(async move { store.events_after(&job, from).await });
-        async { reading.await.expect("reading neither panics nor is aborted") }
+        tokio::spawn(async move { store.events_after(&job, from).await })
     }
 
     /// Brings the view to the truth.
@@ -191,7 +209,9 @@ impl Run {
     }
 
     fn note_claim(&mut self, group: u32, worker: &Arc<str>) {
-        self.first_claim.get_or_insert(self.start.elapsed());
+        // of what is read later it is not known when it began: not before the job
+        let at = if self.behind { Duration::ZERO } else { self.start.elapsed() };
+        self.first_claim.get_or_insert(at);
         let spec = &self.spec.groups[group as usize];
         if let Some(target) = spec.collects {
             self.loaded.insert((worker.clone(), target));

@@ -192,6 +192,18 @@ impl Far {
         })
     }
 
+    /// `120 of 540 done, 1 failed, 4 running`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut text = format!("{} of {} done", self.done, self.total);
+        for (n, word) in [(self.failed, "failed"), (self.running, "running")] {
+            if n > 0 {
+                text.push_str(&format!(", {n} {word}"));
+            }
+        }
+        text
+    }
+
     /// How long it will still take with `slots`, from what its tests took so far.
     #[must_use]
     pub fn eta(&self, slots: usize) -> Option<Duration> {
@@ -229,6 +241,7 @@ mod tests {
             GroupSnapshot { kind: "collect".into(), added: 1, ..GroupSnapshot::default() },
         ]);
         assert_eq!((far.done, far.total, far.failed), (5, 10, 1));
+        assert_eq!(far.sentence(), "5 of 10 done, 1 failed");
         assert_eq!(far.eta(2), Some(Duration::from_secs(5)));
         assert_eq!((far.eta(0), Far::default().eta(2)), (None, None));
     }

@@ -2,24 +2,24 @@
 //! they come and once more at the end. On a terminal a bar stands below the lines; elsewhere a counter now and then.
 
 mod hosts;
+mod results;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use remuda_protocol::outcome::{Outcome, UNCAPTURED};
 use remuda_protocol::spec::{GroupKind, JobSpec};
 
 use super::bar::Bar;
 use super::echo::Echo;
-use super::finale::{self, Finale};
+use super::finale::Finale;
 use super::kept::Kept;
-use super::left::output;
 use super::ordered::{Body, Pieces};
 use super::summary::Summary;
-use super::text::{Colour, Style, ascii, count, length, name, status_word, took, word_of};
+use super::text::{Colour, Style, ascii, count, length, name};
 use super::workers::Workers;
-use super::{Attempt, Fact, Progress, Reporter, rerun};
+use super::{Attempt, Fact, Progress, Reporter};
 use crate::cli::StatusLevel;
 
 /// How often the counter is printed where there is no terminal.
@@ -65,6 +65,8 @@ pub struct Console<W: Write + Send> {
     echo_failed: bool,
     finale: Finale,
     workers: Workers,
+    /// Why groups were skipped.
+    skipped: BTreeMap<Arc<str>, String>,
     counter_at: Duration,
     phase: &'static str,
 }
@@ -86,6 +88,7 @@ impl<W: Write + Send> Console<W> {
             echo_failed: false,
             finale: Finale::new(look.again.unwrap_or(StatusLevel::Fail)),
             workers: Workers::default(),
+            skipped: BTreeMap::new(),
             counter_at: COUNTER_EVERY,
             phase: "",
         }
@@ -144,100 +147,19 @@ impl<W: Write + Send> Console<W> {
         if self.many_groups { format!("{} {id}", self.style.paint(Colour::Cyan, group)) } else { id }
     }
 
-    fn ended(&mut self, attempt: &Attempt) -> io::Result<()> {
-        if attempt.kind == GroupKind::Collect {
-            self.look.live |= attempt.lets_output_through();
-            return match attempt.outcome.is_failure() {
-                true => self.collection_failed(attempt),
-                false if attempt.is_answer() => self.say(&format!("{}\n", attempt.detail.text.trim_end())),
-                false => Ok(()),
-            };
+    fn group(&mut self, group: &Arc<str>, kind: GroupKind, state: &str, reason: &str, tasks: u32) -> io::Result<()> {
+        if state == "skipped" {
+            self.skipped.insert(group.clone(), reason.to_owned());
         }
-        let echoed = self.echoed(attempt)?;
-        if attempt.fence == 0 {
-            return Ok(()); // never ran: the summary counts it, and its group's line says why
-        }
-        let (word, colour) = word_of(attempt);
-        let flaky = format!("FLAKY {}/{}", attempt.number, attempt.of.max(attempt.number));
-        let (word, colour) = if attempt.is_flaky() { (flaky.as_str(), Colour::Yellow) } else { (word, colour) };
-        let mut title = format!("{} {}", time_of(attempt), self.title(&attempt.group, &attempt.id));
-        let why = if attempt.outcome == Outcome::Skipped { attempt.why() } else { String::new() };
-        if !why.is_empty() {
-            title.push_str(&format!(" ({})", name(&why)));
-        }
-        let slow_ms = self.spec.groups.get(attempt.task.0 as usize).map_or(0, |g| g.slow_ms);
-        let level = finale::level(attempt, slow_ms);
-        self.remember(attempt, level, word, colour, &title);
-        if !self.look.shows(level) {
-            return Ok(());
-        }
-        self.line(word, colour, &title)?;
-        if level == StatusLevel::Fail {
-            return self.left(attempt, echoed);
-        }
-        if self.look.verbosity >= 2 && !echoed { self.left(attempt, false) } else { Ok(()) }
-    }
-
-    fn tried(&mut self, attempt: &Attempt) -> io::Result<()> {
-        self.kept.remove_all(attempt); // only a task's last attempt is passed on
-        if !self.look.shows(StatusLevel::Retry) {
-            return Ok(());
-        }
-        let (word, _) = status_word(attempt.outcome);
-        let title = format!(
-            "{} {} (attempt {}: {word})",
-            took(attempt.us),
-            self.title(&attempt.group, &attempt.id),
-            attempt.number
-        );
-        self.line("RETRY", Colour::Yellow, &title)?;
-        self.left(attempt, false)
-    }
-
-    /// What an attempt left behind, without what has been shown of it.
-    fn left(&mut self, attempt: &Attempt, echoed: bool) -> io::Result<()> {
-        let live = self.look.live;
-        self.say(&output(attempt, |title| !(echoed || live && UNCAPTURED.contains(&title))))
-    }
-
-    fn collection_failed(&mut self, attempt: &Attempt) -> io::Result<()> {
-        let group = attempt.group.strip_suffix("@collect").unwrap_or(&attempt.group).to_owned();
-        let title = format!("{} collecting {group}: {}", took(attempt.us), name(&attempt.why()));
-        self.line("ERROR", Colour::Red, &title)?;
-        // the framework's own words, as they are
-        let long = Some(attempt.detail.text.as_str()).filter(|text| text.trim() != attempt.detail.message.trim());
-        let text = long.into_iter().chain(attempt.detail.sections.iter().map(|s| s.1.as_str()));
-        let text: String = text.filter(|t| !t.trim().is_empty()).map(|t| format!("{}\n", t.trim_end())).collect();
-        self.say(&text)
-    }
-
-    fn remember(&mut self, attempt: &Attempt, level: StatusLevel, word: &str, colour: Colour, title: &str) {
-        let (spec, style) = (&self.spec, self.style);
-        self.finale.keep(level, || {
-            let mut text = format!("{} {title}\n", style.status(word, colour));
-            let pad = " ".repeat(13);
-            if level != StatusLevel::Fail {
-                return text;
-            }
-            let why = attempt.why();
-            if !why.is_empty() {
-                text.push_str(&format!("{pad}{}\n", name(&why)));
-            }
-            if let Some(line) = rerun::line(spec, attempt.task.0, attempt.task.1, &attempt.id) {
-                text.push_str(&format!("{pad}{}\n", style.paint(Colour::Dim, &name(&line))));
-            }
-            text
-        });
-    }
-
-    fn group(&mut self, group: &str, kind: GroupKind, state: &str, reason: &str, tasks: u32) -> io::Result<()> {
         match (kind, state) {
             (GroupKind::Tests, "sealed") if self.is_collected(group) => {
                 let named = if self.many_groups { format!("{group}: ") } else { String::new() };
                 self.line("Collected", Colour::Green, &format!("{named}{}", count(tasks.into(), "test")))
             }
+            (_, "skipped" | "cancelled" | "failed") if !self.look.shows(StatusLevel::Fail) => Ok(()),
             (GroupKind::Tests | GroupKind::Provision, "skipped" | "cancelled") if self.many_groups => {
-                self.line(&state.to_uppercase(), Colour::Yellow, &format!("{group}: {reason}"))
+                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                self.line(&state.to_uppercase(), Colour::Yellow, &format!("{group}{why}"))
             }
             (GroupKind::Provision, "succeeded") => self.line("Ready", Colour::Green, group),
             (_, "failed") if !reason.is_empty() && self.many_groups => {
@@ -310,12 +232,6 @@ pub fn counter_text(now: &Progress) -> String {
     text
 }
 
-/// How long an attempt took, if anybody knows: what was cancelled has often not been timed.
-fn time_of(attempt: &Attempt) -> String {
-    let time = took(attempt.us);
-    if (attempt.outcome, attempt.us) == (Outcome::Cancelled, 0) { " ".repeat(time.len()) } else { time }
-}
-
 impl<W: Write + Send> Reporter for Console<W> {
     fn fact(&mut self, fact: &Fact, at: Duration) -> io::Result<()> {
         self.workers.fact(fact, at);
@@ -348,6 +264,10 @@ impl<W: Write + Send> Reporter for Console<W> {
             Fact::Finished(summary) => self.finished(summary),
             Fact::Added { .. } | Fact::Claimed { .. } | Fact::Back { .. } | Fact::Job { .. } => Ok(()),
         }
+    }
+
+    fn joins_late(&mut self) {
+        self.workers.join_late();
     }
 
     fn leave(&mut self) {

@@ -4,6 +4,7 @@ use super::*;
 use crate::report::Place;
 use crate::report::echo::Manner;
 use crate::report::testing::{Shared, attempt, failed, spec};
+use remuda_protocol::outcome::Outcome;
 
 fn show(look: Look, facts: Vec<Fact>) -> String {
     let mut out = Vec::new();

@@ -24,6 +24,8 @@ pub struct Json {
     workers: Workers,
     failures: Vec<Value>,
     flaky: Vec<Value>,
+    /// What ran when the run was ended.
+    unfinished: Vec<Value>,
     not_listed: usize,
 }
 
@@ -31,7 +33,8 @@ impl Json {
     /// A summary that will be written to `path`; `-` is standard output.
     #[must_use]
     pub fn new(path: PathBuf, spec: Arc<JobSpec>) -> Self {
-        Self { path, spec, workers: Workers::default(), failures: Vec::new(), flaky: Vec::new(), not_listed: 0 }
+        let (failures, flaky, unfinished) = (Vec::new(), Vec::new(), Vec::new());
+        Self { path, spec, workers: Workers::default(), failures, flaky, unfinished, not_listed: 0 }
     }
 
     fn ended(&mut self, attempt: &Attempt) {
@@ -39,6 +42,7 @@ impl Json {
         let list = match (bad, attempt.is_flaky()) {
             (true, _) => &mut self.failures,
             (false, true) => &mut self.flaky,
+            (false, false) if attempt.was_ended() => &mut self.unfinished,
             (false, false) => return,
         };
         if list.len() >= LISTED {
@@ -60,7 +64,7 @@ impl Json {
             .map(|p| {
                 json!({
                     "host": p.host, "worker": p.worker, "slots": p.slots(), "tests": p.tests, "busy_us": p.busy_us, "lost": p.losses,
-                    "first_us": p.first_in(s.wall).map(|f| u64::try_from(f.as_micros()).unwrap_or(u64::MAX)),
+                    "first_us": p.first.map(|f| u64::try_from(f.as_micros()).unwrap_or(u64::MAX)),
                 })
             })
             .collect();
@@ -70,7 +74,7 @@ impl Json {
             "lost": s.counts[4], "skipped": s.counts[5], "cancelled": s.counts[6], "flaky": s.flaky, "xfailed": s.xfailed, "late": s.late,
             "wall_us": u64::try_from(s.wall.as_micros()).unwrap_or(u64::MAX), "busy_us": s.busy_us, "longest_us": s.longest_us,
             "slots": s.slots, "percent_of_ideal": s.percent_of_ideal(), "log": s.log, "workers": workers,
-            "failures": self.failures, "flaky_tests": self.flaky, "not_listed": self.not_listed,
+            "failures": self.failures, "flaky_tests": self.flaky, "unfinished": self.unfinished, "not_listed": self.not_listed,
         })
     }
 }
@@ -89,6 +93,10 @@ impl Reporter for Json {
             _ => {}
         }
         Ok(())
+    }
+
+    fn joins_late(&mut self) {
+        self.workers.join_late();
     }
 
     fn name(&self) -> &'static str {

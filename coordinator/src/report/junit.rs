@@ -1,11 +1,12 @@
 //! `--junit`: JUnit XML. One suite a group; the final result of each test, earlier attempts as reruns or flaky
 //! failures; characters that XML cannot hold are taken out. Written once, at the end, beside the file and moved over.
-//! A test's own part is made by `case`.
+//! A test's own part is made by `case`, and kept as text by `cases`: memory does not grow with what tests print.
 
 mod case;
+mod cases;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::GroupKind;
 use remuda_store::HostReport;
 
-use self::case::{case, kind};
+use self::case::case;
+use self::cases::Cases;
 use super::{Attempt, Fact, Reporter, Summary, whole};
 use crate::error::Exit;
 use crate::follow::view::TaskKey;
@@ -24,12 +26,16 @@ use crate::follow::view::TaskKey;
 /// Characters of Unicode that XML cannot hold, besides the control characters that the writer takes out.
 const NO_XML: [char; 2] = ['\u{fffe}', '\u{ffff}'];
 
+/// How the tag of a suite without cases ends in the text of a report: no value of an attribute has such signs.
+const EMPTY: &str = "/>\n";
+const END_OF_SUITE: &str = "    </testsuite>\n";
+
 /// The report being made.
 pub struct Junit {
     path: PathBuf,
     name: String,
     start: DateTime<FixedOffset>,
-    results: BTreeMap<TaskKey, Attempt>,
+    cases: Cases,
     tries: BTreeMap<TaskKey, Vec<Attempt>>,
     beside: Vec<Beside>,
     /// Why groups were skipped.
@@ -78,39 +84,38 @@ impl Junit {
     /// A report that will be written to `path`.
     #[must_use]
     pub fn new(path: PathBuf, name: String, start: DateTime<FixedOffset>) -> Self {
-        let (results, tries, skipped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { path, name, start, results, tries, beside: Vec::new(), skipped }
+        let (cases, tries, skipped) = (Cases::new(), BTreeMap::new(), BTreeMap::new());
+        Self { path, name, start, cases, tries, beside: Vec::new(), skipped }
     }
 
-    fn render(&self, wall: Duration) -> Result<String, quick_junit::SerializeError> {
+    /// Writes the whole report: what is around the cases is made by the library, with their numbers.
+    fn render(&mut self, wall: Duration, out: &mut dyn Write) -> io::Result<()> {
         let mut report = Report::new(self.name.as_str());
         report.set_timestamp(self.start).set_time(wall);
-        let mut suites: BTreeMap<u32, TestSuite> = BTreeMap::new();
-        for (key, attempt) in &self.results {
-            let suite = suites.entry(key.0).or_insert_with(|| {
-                let mut suite = TestSuite::new(&*attempt.group);
-                suite.set_timestamp(self.start);
-                suite
-            });
-            let earlier = self.tries.get(key).map_or(&[][..], Vec::as_slice);
-            let because = self.skipped.get(&attempt.group).map_or("", String::as_str);
-            suite.add_test_case(case(attempt, earlier, because));
-        }
-        report.add_test_suites(suites.into_values());
+        let suites = self.cases.suites(self.start);
+        report.add_test_suites(suites.iter().cloned());
         let mut others: BTreeMap<&str, TestSuite> = BTreeMap::new();
         for error in &self.beside {
             let suite = others.entry(error.suite).or_insert_with(|| TestSuite::new(error.suite));
             suite.add_test_case(error.case());
         }
         report.add_test_suites(others.into_values());
-        // the two that are Unicode and not XML, wherever they are: the writer leaves them in
-        report.to_string().map(|text| text.replace(NO_XML, ""))
+        let text = legal(&report)?;
+        let mut rest = text.as_str();
+        for number in 0..suites.len() {
+            let Some((before, after)) = rest.split_once(EMPTY) else { break };
+            out.write_all(format!("{before}>\n").as_bytes())?;
+            self.cases.copy(number, out)?;
+            out.write_all(END_OF_SUITE.as_bytes())?;
+            rest = after;
+        }
+        out.write_all(rest.as_bytes())
     }
 
     /// Whoever reads nothing but this file must not take a run for good that was not.
     fn mind_verdict(&mut self, summary: &Summary) {
         let bad = [Exit::Passed, Exit::NothingSelected].iter().all(|good| good.code() != summary.exit);
-        let told = !self.beside.is_empty() || self.results.values().any(|a| kind(a.outcome).is_some());
+        let told = !self.beside.is_empty() || self.cases.any_bad();
         if bad && !told {
             let because = match summary.because.as_str() {
                 "" => format!("exit code {}", summary.exit),
@@ -120,10 +125,17 @@ impl Junit {
         }
     }
 
-    fn write(&self, wall: Duration) -> io::Result<()> {
-        let text = self.render(wall).map_err(io::Error::other)?;
-        whole::write(&self.path, text.as_bytes())
+    fn ended(&mut self, attempt: &Attempt) -> io::Result<()> {
+        let earlier = self.tries.get(&attempt.task).map_or(&[][..], Vec::as_slice);
+        let because = self.skipped.get(&attempt.group).map_or("", String::as_str);
+        self.cases.put(attempt.task, &attempt.group, case(attempt, earlier, because))
     }
+}
+
+/// The text of a report, without the two characters that are Unicode and not XML, wherever they are: the writer leaves
+/// them in.
+fn legal(report: &Report) -> io::Result<String> {
+    report.to_string().map(|text| text.replace(NO_XML, "")).map_err(io::Error::other)
 }
 
 impl Reporter for Junit {
@@ -132,7 +144,7 @@ impl Reporter for Junit {
             Fact::Tried(attempt) => self.tries.entry(attempt.task).or_default().push(attempt.clone()),
             // a collection that worked is no test; one that failed is an error of its own
             Fact::Ended(attempt) if attempt.kind != GroupKind::Collect || attempt.outcome != Outcome::Passed => {
-                self.results.insert(attempt.task, attempt.clone());
+                self.ended(attempt)?;
             }
             Fact::Group { group, state, reason, .. } if state == "skipped" => {
                 self.skipped.insert(group.clone(), reason.clone());
@@ -146,7 +158,8 @@ impl Reporter for Junit {
             }
             Fact::Finished(summary) => {
                 self.mind_verdict(summary);
-                self.write(summary.wall)?; // not the time until it is told: the job may have been over for hours
+                let (path, wall) = (self.path.clone(), summary.wall); // not the time until it is told: it may be over for hours
+                whole::write_with(&path, &mut |out| self.render(wall, out))?;
             }
             _ => {}
         }
@@ -170,7 +183,9 @@ mod tests {
         for fact in facts {
             junit.fact(&fact, Duration::ZERO).unwrap();
         }
-        junit.render(Duration::from_secs(1)).unwrap()
+        let mut text = Vec::new();
+        junit.render(Duration::from_secs(1), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
     }
 
     #[test]

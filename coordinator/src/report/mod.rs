@@ -112,6 +112,12 @@ impl Attempt {
         self.kind == GroupKind::Collect && self.detail.properties.iter().any(|(name, _)| name == LIVE)
     }
 
+    /// It ran when its run, its job or itself was ended.
+    #[must_use]
+    pub fn was_ended(&self) -> bool {
+        self.outcome == Outcome::Cancelled && self.us > 0
+    }
+
     /// One line that says why.
     #[must_use]
     pub fn why(&self) -> String {
@@ -239,6 +245,9 @@ pub trait Reporter: Send {
 
     /// The job is over already and took so long: when it is told again, facts come later than they happened.
     fn is_over_after(&mut self, _took: Duration) {}
+
+    /// The job began before this program came: when its first facts happened is not known.
+    fn joins_late(&mut self) {}
 
     /// Several facts that came together have been told.
     ///

@@ -5,38 +5,50 @@ use std::time::Duration;
 use super::{Fact, Progress, Reporter};
 
 /// Passes on the facts and not the progress.
-pub struct Quiet(Box<dyn Reporter>);
+pub struct Quiet {
+    inner: Box<dyn Reporter>,
+    waiting: String,
+}
 
 impl Quiet {
     /// Silences a reporter until the end.
     #[must_use]
     pub fn over(inner: Box<dyn Reporter>) -> Box<dyn Reporter> {
-        Box::new(Self(inner))
+        Box::new(Self { inner, waiting: String::new() })
     }
 }
 
 impl Reporter for Quiet {
     fn fact(&mut self, fact: &Fact, at: Duration) -> std::io::Result<()> {
-        self.0.fact(fact, at)
+        self.inner.fact(fact, at)
     }
 
     fn is_over_after(&mut self, took: Duration) {
-        self.0.is_over_after(took);
+        self.inner.is_over_after(took);
+    }
+
+    fn joins_late(&mut self) {
+        self.inner.joins_late();
     }
 
     fn settle(&mut self) -> std::io::Result<()> {
-        self.0.settle()
+        self.inner.settle()
     }
 
     fn leave(&mut self) {
-        self.0.leave();
+        self.inner.leave();
     }
 
     fn name(&self) -> &'static str {
-        self.0.name()
+        self.inner.name()
     }
 
-    fn progress(&mut self, _now: &Progress) -> std::io::Result<()> {
-        Ok(())
+    /// Only that nobody can run it: who waits for that must not wait in the dark.
+    fn progress(&mut self, now: &Progress) -> std::io::Result<()> {
+        if self.waiting == now.waiting {
+            return Ok(());
+        }
+        self.waiting.clone_from(&now.waiting);
+        if now.waiting.is_empty() { Ok(()) } else { self.inner.fact(&Fact::Note(now.waiting.clone()), now.elapsed) }
     }
 }

@@ -1,8 +1,11 @@
 //! Files that are complete or not there: written beside their place and moved over it. What is no plain file (a
 //! device, a pipe) is written as it is, and never replaced; `-` is standard output.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
+
+/// What writes a file's content.
+pub type Fill<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
 
 /// Whether a path stands for standard output.
 #[must_use]
@@ -15,16 +18,24 @@ pub fn is_standard_output(path: &Path) -> bool {
 /// # Errors
 /// The disk's, naming the file.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if is_standard_output(path) {
-        let mut out = io::stdout().lock();
-        return out.write_all(bytes).and_then(|()| out.flush());
-    }
-    place(path, bytes).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+    write_with(path, &mut |out| out.write_all(bytes))
 }
 
-fn place(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// The same of what is too long to be held.
+///
+/// # Errors
+/// The disk's, naming the file.
+pub fn write_with(path: &Path, fill: &mut Fill<'_>) -> io::Result<()> {
+    if is_standard_output(path) {
+        let mut out = BufWriter::new(io::stdout().lock());
+        return fill(&mut out).and_then(|()| out.flush());
+    }
+    place(path, fill).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+}
+
+fn place(path: &Path, fill: &mut Fill<'_>) -> io::Result<()> {
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-        return std::fs::write(path, bytes);
+        return filled(std::fs::File::create(path)?, fill);
     }
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)?;
@@ -33,11 +44,18 @@ fn place(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut beside = path.clone().into_os_string();
     beside.push(format!(".{}.tmp", std::process::id()));
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, &path));
+    let written = std::fs::File::create(&beside)
+        .and_then(|file| filled(file, fill))
+        .and_then(|()| std::fs::rename(&beside, &path));
     if written.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
     written
+}
+
+fn filled(file: std::fs::File, fill: &mut Fill<'_>) -> io::Result<()> {
+    let mut out = BufWriter::new(file);
+    fill(&mut out).and_then(|()| out.flush())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub struct Part {
     pub host: String,
     /// Tests that ended there.
     pub tests: u32,
-    /// When its first test began, after the start of the run.
+    /// When its first test began, after the start of the run, if that is known.
     pub first: Option<Duration>,
     /// Time of all its attempts, µs.
     pub busy_us: u64,
@@ -40,12 +40,6 @@ impl Part {
         self.busy_us.saturating_mul(100).checked_div(wall).unwrap_or(0).min(100)
     }
 
-    /// When its first test began, if that was within the run: a job told again has no times.
-    #[must_use]
-    pub fn first_in(&self, wall: Duration) -> Option<Duration> {
-        self.first.filter(|first| *first <= wall)
-    }
-
     /// Slots that took part.
     #[must_use]
     pub fn slots(&self) -> usize {
@@ -57,9 +51,16 @@ impl Part {
 #[derive(Clone, Debug, Default)]
 pub struct Workers {
     parts: BTreeMap<String, Part>,
+    /// It is not known when tests began.
+    timeless: bool,
 }
 
 impl Workers {
+    /// What is told now may have happened long ago.
+    pub fn join_late(&mut self) {
+        self.timeless = true;
+    }
+
     /// Takes a fact in.
     pub fn fact(&mut self, fact: &Fact, at: Duration) {
         match fact {
@@ -75,11 +76,12 @@ impl Workers {
 
     fn ended(&mut self, attempt: &Attempt, at: Duration, tests: u32) {
         let Some(place) = attempt.place.as_ref().filter(|_| attempt.kind == GroupKind::Tests) else { return };
+        let timeless = self.timeless;
         let part = self.part(place);
         part.tests += tests;
         part.busy_us += attempt.us;
         let began = at.saturating_sub(Duration::from_micros(attempt.us));
-        part.first = Some(part.first.map_or(began, |first| first.min(began)));
+        part.first = (!timeless).then(|| part.first.map_or(began, |first| first.min(began)));
         if !part.slots.contains(&place.slot) {
             part.slots.insert(place.slot.clone());
         }
@@ -121,7 +123,7 @@ impl Workers {
         let mut text =
             format!("{:>widest$} {:>6} {:>6} {:>6} {:>4}\n", "Workers", format!("{noun}s"), "first", "busy", "lost");
         for part in parts {
-            let first = part.first_in(wall).map_or_else(|| "-".to_owned(), length);
+            let first = part.first.map_or_else(|| "-".to_owned(), length);
             text.push_str(&format!(
                 "{:>widest$} {:>6} {first:>6} {:>4} % {:>4}\n",
                 self.name(part),

@@ -36,6 +36,9 @@ impl Daemon {
             if self.slots[slot as usize].queue[at].sent.is_some() {
                 continue;
             }
+            if at > 0 && spec.max_failures > 0 {
+                break; // the one before it may be the last that is allowed to fail
+            }
             let id = self.next_serial();
             let assignment = &mut self.slots[slot as usize].queue[at];
             assignment.sent = Some(id);
@@ -112,6 +115,7 @@ impl Daemon {
             _ => {}
         }
         self.report(&done, outcome, exited.wall_us, 0, &detail);
+        self.ask_before_the_next(slot, &done, outcome);
         self.mind_failure(&done, outcome);
     }
 

@@ -29,6 +29,26 @@ impl Daemon {
         }
     }
 
+    /// After a failure in a job that stops after some, only the store knows whether there is a next one: this slot gives
+    /// back what it has not begun, and claims in the same call.
+    pub(super) fn ask_before_the_next(&mut self, slot: u32, done: &Assignment, outcome: Option<Outcome>) {
+        let Some(super::jobs::Job::Ready(spec)) = self.jobs.get(&done.job) else { return };
+        if spec.max_failures == 0 || !outcome.is_some_and(Outcome::is_failure) {
+            return;
+        }
+        self.give_back_unsent(slot, |assignment| assignment.job == done.job);
+    }
+
+    fn give_back_unsent(&mut self, slot: u32, of: impl Fn(&Assignment) -> bool) {
+        let queue = &mut self.slots[slot as usize].queue;
+        let (unsent, kept): (VecDeque<_>, _) =
+            std::mem::take(queue).into_iter().partition(|a| a.sent.is_none() && of(a));
+        *queue = kept;
+        for assignment in unsent {
+            self.report(&assignment, None, 0, 0, &Detail::default());
+        }
+    }
+
     fn drop_unstarted_of(&mut self, job: &str) {
         for slot in 0..self.settings.slots {
             if self.slots[slot as usize].work().is_some_and(|(own, _)| own == job) {
@@ -40,13 +60,7 @@ impl Daemon {
     /// Its job ends with what runs: what of this claim has not begun is given back.
     pub(super) fn begin_no_more(&mut self, fence: u64) {
         for slot in 0..self.settings.slots {
-            let queue = &mut self.slots[slot as usize].queue;
-            let (unsent, kept): (VecDeque<_>, _) =
-                std::mem::take(queue).into_iter().partition(|a| a.fence == fence && a.sent.is_none());
-            *queue = kept;
-            for assignment in unsent {
-                self.report(&assignment, None, 0, 0, &Detail::default());
-            }
+            self.give_back_unsent(slot, |assignment| assignment.fence == fence);
             if self.slots[slot as usize].holds(fence) {
                 self.drop_unstarted(slot);
             }

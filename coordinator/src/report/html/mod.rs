@@ -63,6 +63,10 @@ impl Html {
 }
 
 impl Reporter for Html {
+    fn joins_late(&mut self) {
+        self.workers.join_late();
+    }
+
     fn fact(&mut self, fact: &Fact, at: Duration) -> io::Result<()> {
         self.workers.fact(fact, at);
         match fact {

@@ -116,7 +116,7 @@ fn workers(page: &mut String, html: &Html, summary: &Summary) {
     page.push_str("<table><tr><th>worker<th class=\"n\">slots<th class=\"n\">");
     let _ = write!(page, "{}s<th class=\"n\">first<th class=\"n\">busy<th class=\"n\">lost</tr>", escape(summary.noun));
     for part in html.workers.parts() {
-        let first = part.first_in(summary.wall).map_or_else(|| "–".to_owned(), length);
+        let first = part.first.map_or_else(|| "–".to_owned(), length);
         let _ = write!(
             page,
             "<tr><td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{first}<td class=\"n\">{} %<td class=\"n\">{}</tr>",

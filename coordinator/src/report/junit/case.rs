@@ -10,7 +10,7 @@ use remuda_protocol::outcome::{Outcome, XFAILED};
 
 use crate::report::Attempt;
 
-pub(super) fn kind(outcome: Outcome) -> Option<NonSuccessKind> {
+fn kind(outcome: Outcome) -> Option<NonSuccessKind> {
     match outcome {
         Outcome::Failed => Some(NonSuccessKind::Failure),
         Outcome::Errored | Outcome::TimedOut | Outcome::Lost => Some(NonSuccessKind::Error),

@@ -63,7 +63,7 @@ end_group = function(job, group, state)
   if group.collector > 0 then call('PUBLISH', key('control'), 'over ' .. job.id) end -- hosts that loaded it finish
   if group.kind == 'collect' then
     local target = group_of(group.j, int(group.collects))
-    if state ~= 'succeeded' then close_group(job, target, job_live(job) and state or 'cancelled', 'collection ' .. state)
+    if state ~= 'succeeded' then close_group(job, target, job_live(job) and state or 'cancelled', state == 'skipped' and group.reason or 'collection ' .. state)
     elseif target.sealed == 0 then close_group(job, target, 'failed', 'collection ended without sealing') end
   end
   for _, d in ipairs(split(group.deps, ',')) do
