@@ -26,6 +26,8 @@ fn hide_what_needs_an_end(arg: clap::Arg) -> clap::Arg {
         "final_status_level",
         "durations",
         "queue_timeout",
+        "owner_grace",
+        "on_disconnect",
     ];
     let hidden = names.contains(&arg.get_id().as_str());
     if hidden { arg.hide(true) } else { arg }

@@ -9,6 +9,7 @@ use remuda_protocol::spec::Adapter;
 
 use super::frameworks::{self, BatchGroup};
 use super::layers::Layer;
+use super::mistakes::Mistakes;
 use super::reader::{Located, Source, Table, nearest};
 use super::values::{CommandText, Span, Variables};
 use super::{ConfigError, Spot, values::Value};
@@ -129,21 +130,24 @@ impl ProjectFile {
     /// Reads and checks it.
     ///
     /// # Errors
-    /// The first mistake.
+    /// The mistakes that are in it.
     pub fn parse(source: &Source) -> Result<Self, ConfigError> {
         let document = source.parse()?;
         let mut table = Table::new(source, String::new(), document.get_ref());
-        let settings = Layer::from_table(source, &mut table)?;
-        table.not_yet(&["environments", "hooks", "sync"])?;
-        let pools = read_pools(source, &mut table)?;
+        let mut mistakes = Mistakes::default();
+        let settings = mistakes.keep(Layer::from_table(source, &mut table));
+        mistakes.keep(table.not_yet(&["environments", "hooks", "sync"]));
+        let pools = mistakes.keep(read_pools(source, &mut table));
         let mut groups = Vec::new();
         let mut needs = Vec::new();
-        for (name, line, inner) in table.take_tables("groups", "groups: [groups.NAME]")? {
-            let (group, wanted) = read_group(source, name, line, inner)?;
-            groups.push(group);
-            needs.push(wanted);
+        for (name, line, inner) in mistakes.keep(table.take_tables("groups", "groups: [groups.NAME]")) {
+            if let Some((group, wanted)) = mistakes.keep(read_group(source, name, line, inner).map(Some)) {
+                groups.push(group);
+                needs.push(wanted);
+            }
         }
-        table.finish()?;
+        mistakes.keep(table.finish());
+        mistakes.end()?;
         let mut file = Self { path: source.path.clone(), settings, groups, pools };
         file.resolve(needs)?;
         Ok(file)
@@ -251,27 +255,32 @@ fn check_name(source: &Source, line: usize, what: &str, name: &str) -> Result<()
 }
 
 fn read_pools(source: &Source, table: &mut Table<'_>) -> Result<BTreeMap<String, Pool>, ConfigError> {
-    let mut pools = BTreeMap::new();
-    for (name, line, mut inner) in table.take_tables("pools", "pools: [pools.NAME]")? {
-        check_name(source, line, "pools", name)?;
-        let items = inner.take::<Vec<String>>("items")?;
-        let count = inner.take::<u32>("count")?;
-        let items = match (items, count) {
-            (Some(items), None) => items.value,
-            (None, Some(count)) if count.value <= 10_000 => (0..count.value).map(|i| i.to_string()).collect(),
-            (None, Some(count)) => return Err(inner.value_error("count", count.line, "at most 10000".into())),
-            (Some(_), Some(count)) => {
-                return Err(inner.value_error("count", count.line, "a pool has either items or a count".into()));
-            }
-            (None, None) => {
-                return Err(inner.missing("items", line, "a pool has `items = [\"a\", \"b\"]` or `count = 2`".into()));
-            }
-        };
-        check_items(&inner, line, &items)?;
-        inner.finish()?;
-        pools.insert(name.to_owned(), Pool { items, line });
+    let (mut pools, mut mistakes) = (BTreeMap::new(), Mistakes::default());
+    for (name, line, inner) in table.take_tables("pools", "pools: [pools.NAME]")? {
+        let pool =
+            mistakes.keep(check_name(source, line, "pools", name).and_then(|()| read_pool(line, inner)).map(Some));
+        pools.extend(pool.map(|pool| (name.to_owned(), pool)));
     }
-    Ok(pools)
+    mistakes.end().map(|()| pools)
+}
+
+fn read_pool(line: usize, mut inner: Table<'_>) -> Result<Pool, ConfigError> {
+    let items = inner.take::<Vec<String>>("items")?;
+    let count = inner.take::<u32>("count")?;
+    let items = match (items, count) {
+        (Some(items), None) => items.value,
+        (None, Some(count)) if count.value <= 10_000 => (0..count.value).map(|i| i.to_string()).collect(),
+        (None, Some(count)) => return Err(inner.value_error("count", count.line, "at most 10000".into())),
+        (Some(_), Some(count)) => {
+            return Err(inner.value_error("count", count.line, "a pool has either items or a count".into()));
+        }
+        (None, None) => {
+            return Err(inner.missing("items", line, "a pool has `items = [\"a\", \"b\"]` or `count = 2`".into()));
+        }
+    };
+    check_items(&inner, line, &items)?;
+    inner.finish()?;
+    Ok(Pool { items, line })
 }
 
 fn check_items(table: &Table<'_>, line: usize, items: &[String]) -> Result<(), ConfigError> {

@@ -5,6 +5,7 @@ pub mod file;
 pub mod frameworks;
 pub mod layers;
 pub mod limits;
+pub mod mistakes;
 pub mod reader;
 pub mod values;
 
@@ -50,6 +51,9 @@ impl std::fmt::Display for Spot {
 /// A setting or file that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// More than one.
+    #[error("{}", mistakes::told(.0))]
+    Several(Vec<ConfigError>),
     /// A file exists and cannot be read.
     #[error("cannot read {path}: {source}", path = path.display())]
     Read {
@@ -147,6 +151,18 @@ fn article(word: &str) -> &'static str {
 }
 
 impl ConfigError {
+    /// Where it stands in its file; 0: nowhere.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        match self {
+            Self::UnknownKey { at, .. } | Self::NotYet { at } | Self::WrongType { at, .. } | Self::Value { at, .. } => {
+                at.line
+            }
+            Self::Syntax { line, .. } | Self::Cycle { line, .. } => *line,
+            _ => 0,
+        }
+    }
+
     /// How to repair it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

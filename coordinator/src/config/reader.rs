@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::mistakes::Mistakes;
 use super::values::Value;
 use super::{ConfigError, Spot};
 
@@ -184,14 +185,17 @@ impl<'a> Table<'a> {
     /// Ends the reading.
     ///
     /// # Errors
-    /// A key was never asked for.
+    /// Keys were never asked for.
     pub fn finish(self) -> Result<(), ConfigError> {
-        let Some(&(key, offset, _)) = self.entries.first() else { return Ok(()) };
-        Err(ConfigError::UnknownKey {
-            at: self.spot(key, self.source.line(offset)),
-            nearest: nearest(key, self.known.iter().copied()).map(str::to_owned),
-            known: self.known.join(", "),
-        })
+        let mut mistakes = Mistakes::default();
+        for &(key, offset, _) in &self.entries {
+            mistakes.keep(Err(ConfigError::UnknownKey {
+                at: self.spot(key, self.source.line(offset)),
+                nearest: nearest(key, self.known.iter().copied()).map(str::to_owned),
+                known: self.known.join(", "),
+            }))
+        }
+        mistakes.end()
     }
 
     /// An error about a key that is not there: if another looks like it, that one is the mistake.

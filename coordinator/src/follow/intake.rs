@@ -97,12 +97,13 @@ impl Run {
         };
         self.view.reload(&snapshot);
         self.sequence = self.sequence.max(snapshot.sequence);
+        let now = self.start.elapsed();
         for group in self.view.differing(&snapshot) {
             let added = snapshot.groups[group as usize].added;
             for first in (0..added).step_by(RECORDS as usize) {
                 let records = self.store.records(&self.spec.id, group, first, RECORDS.min(added - first)).await;
                 for record in self.tolerate(records)?.unwrap_or_default() {
-                    self.pending.extend(self.view.record(group, &record));
+                    self.pending.extend(self.view.record(group, &record, now));
                 }
             }
         }

@@ -270,8 +270,9 @@ impl JobView {
             .collect()
     }
 
-    /// Takes the record of a task in; a change if it ended unseen, or otherwise than was seen.
-    pub fn record(&mut self, group: u32, record: &TaskRecord) -> Option<Change> {
+    /// Takes the record of a task in; a change if it ended unseen, or otherwise than was seen. What its slot runs now
+    /// has begun by `now`; more is not known.
+    pub fn record(&mut self, group: u32, record: &TaskRecord, now: Duration) -> Option<Change> {
         let outcome = record.outcome?;
         let seen = self.groups.get(group as usize)?.ended.get(record.task as usize).copied().flatten();
         if seen == Some(outcome) {
@@ -283,7 +284,7 @@ impl JobView {
             known.0.len().max(record.fails.saturating_sub(u32::from(outcome.is_failure())) as usize),
             Outcome::Failed,
         );
-        let end = self.end(task, outcome, record.fence, (record.us, 0), 0, Some(true), Duration::ZERO);
+        let end = self.end(task, outcome, record.fence, (record.us, 0), 0, Some(true), now);
         self.settle(&end);
         Some(Change::Ended(end))
     }

@@ -99,10 +99,11 @@ fn what_was_missed_is_found_in_the_records() {
         company: 0,
         us: 7,
     };
-    assert_eq!(view.record(0, &record(0, Outcome::Passed)), None);
-    for found in [record(1, Outcome::Passed), record(2, Outcome::Failed)] {
-        assert!(view.record(0, &found).is_some());
-    }
+    assert_eq!(view.record(0, &record(0, Outcome::Passed), Duration::ZERO), None);
+    let now = Duration::from_secs(60);
+    assert!(view.record(0, &record(1, Outcome::Passed), now).is_some());
+    assert_eq!(view.running()[0].since, now, "nobody knows since when the next one runs: not since ever");
+    assert!(view.record(0, &record(2, Outcome::Failed), now).is_some());
     assert!(view.differing(&snapshot).is_empty());
     assert_eq!(view.state, "failed");
     assert_eq!(view.running(), []);

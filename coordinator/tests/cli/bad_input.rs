@@ -18,6 +18,28 @@ fn mistakes_in_the_file_are_usage() {
 }
 
 #[test]
+fn several_mistakes_are_told_together() {
+    let ranch = Ranch::new();
+    let path = ranch.write(
+        "remuda.toml",
+        "colour = 1\n[groups.a]\nadaptor = \"command\"\n[groups.b]\nadapter = \"command\"\ncommand = 5\n[groups.c]\nadapter = \"command\"\n\
+         command = \"true\"\nretrys = 1\nlabel = 2\n[pools.p]\nitem = 1\n",
+    );
+    let at = |line: usize, rest: &str| format!("{}:{line}: {rest}", path.display());
+    let expected = [
+        format!("error: 6 mistakes:\n  {}", at(1, "unknown key `colour`")),
+        at(3, "unknown key `adaptor` in [groups.a] (the nearest known key is `adapter`)"),
+        at(6, "`command` in [groups.b] is an integer, expected"),
+        at(10, "unknown key `retrys` in [groups.c] (the nearest known key is `retries`)"),
+        at(11, "unknown key `label` in [groups.c] (the nearest known key is `labels`)"),
+        at(13, "unknown key `item` in [pools.p] (the nearest known key is `items`)"),
+    ];
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    ranch.run(&["config", "check"]).exits(2).says(&expected);
+    ranch.run(&["run"]).exits(2).says(&expected);
+}
+
+#[test]
 fn the_users_own_file_is_checked_too() {
     let ranch = Ranch::new();
     let home = ranch.work();

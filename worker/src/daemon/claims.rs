@@ -190,11 +190,15 @@ impl Daemon {
 
     fn make_call(&mut self) -> NextCall {
         let wants = if self.takes_work() { self.wants() } else { Vec::new() };
+        let results = self.outbox.take();
+        if self.outbox.waiting.is_empty() {
+            self.slots.iter_mut().for_each(|s| s.asks = None); // this call tells everything
+        }
         NextCall {
             worker: self.settings.worker.clone(),
             nonce: Uuid::new_v4().to_string(),
             lease_ms: self.settings.lease_ms(),
-            results: self.outbox.take(),
+            results,
             wants,
             loaded: self.loaded(),
         }
@@ -281,7 +285,11 @@ impl Daemon {
             // with older claims in hand the earliest lease counts; empty hands have nothing to wait for
             self.deadlines
                 .set(slot, if self.slots[slot].queue.is_empty() || before == 0 { until } else { before.min(until) });
+            let job = claim.job.clone();
             self.slots[slot].take(claim);
+            if self.slots[slot].asks.as_ref() == Some(&job) {
+                self.give_back_unsent(slot as u32, |assignment| assignment.job == job);
+            }
         }
         for (job, group) in reply.prepare {
             self.prepare(&job, group).await;

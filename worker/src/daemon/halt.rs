@@ -36,10 +36,11 @@ impl Daemon {
         if spec.max_failures == 0 || !outcome.is_some_and(Outcome::is_failure) {
             return;
         }
+        self.slots[slot as usize].asks = Some(done.job.clone());
         self.give_back_unsent(slot, |assignment| assignment.job == done.job);
     }
 
-    fn give_back_unsent(&mut self, slot: u32, of: impl Fn(&Assignment) -> bool) {
+    pub(super) fn give_back_unsent(&mut self, slot: u32, of: impl Fn(&Assignment) -> bool) {
         let queue = &mut self.slots[slot as usize].queue;
         let (unsent, kept): (VecDeque<_>, _) =
             std::mem::take(queue).into_iter().partition(|a| a.sent.is_none() && of(a));

@@ -63,12 +63,25 @@ pub(super) struct Slot {
     pub(super) base: Option<(String, u32)>,
     /// Warm runner.
     pub(super) runner: Option<Runner>,
+    /// A job of which a failure here has not been told yet: what a call gives of it that was out then may be too much.
+    pub(super) asks: Option<String>,
 }
 
 impl Slot {
     pub(super) fn new(number: u32) -> Self {
         let (queue, since) = (VecDeque::new(), Instant::now());
-        Self { number, queue, warm: None, since, last_claim: 0, dry: false, keeper: None, base: None, runner: None }
+        Self {
+            number,
+            queue,
+            warm: None,
+            since,
+            last_claim: 0,
+            dry: false,
+            keeper: None,
+            base: None,
+            runner: None,
+            asks: None,
+        }
     }
 
     /// Job and group of what it has in hand.
