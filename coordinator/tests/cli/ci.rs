@@ -192,6 +192,23 @@ fn a_queue_timeout_names_what_was_missing() {
 }
 
 #[test]
+fn who_waits_for_a_job_that_nobody_can_run_is_told_and_may_give_up() {
+    let ranch = Ranch::new();
+    let farm = Farm::start(&[]).with_worker(&ranch, &["--slots", "1"]);
+    let url = farm.url();
+    let on = |args: &[&str]| ranch.run(&[&["--redis", &url], args].concat());
+    on(&["submit", "--queue-timeout", "1s", "--label", "gpu", "--", "true"])
+        .exits(2)
+        .says(&["`remuda wait JOB --queue-timeout TIME`"]);
+    on(&["submit", "--label", "gpu", "--", "true"]).exits(0);
+    on(&["wait", "--queue-timeout", "1s"]).exits(6).says(&["Note no worker fits", "none has the label `gpu`"]);
+    assert!(on(&["status"]).out.contains("incomplete"), "it was cancelled for all");
+    on(&["submit", "--label", "gpu", "--", "true"]).exits(0);
+    on(&["wait", "--timeout", "2s"]).exits(6).says(&["Note no worker fits"]);
+    on(&["cancel", "latest"]).exits(0);
+}
+
+#[test]
 fn a_secret_that_is_not_there_is_no_address() {
     // pipelines set the variable of a missing secret to nothing
     let ranch = Ranch::new();

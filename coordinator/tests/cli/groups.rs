@@ -112,6 +112,24 @@ fn a_group_that_is_skipped_while_it_is_still_sent_ends_the_job_and_counts_whole(
 }
 
 #[test]
+fn what_a_skipped_group_would_have_run_is_shown_where_skips_are() {
+    let ranch = Ranch::new();
+    ranch.write(
+        "remuda.toml",
+        "[groups.build]\nadapter = \"command\"\ncommand = \"false\"\n[groups.unit]\nadapter = \"pytest\"\nneeds = [\"build\"]\n[groups.ship]\n\
+         adapter = \"command\"\ncommand = \"ship {item}\"\nitems = [\"a\", \"b\"]\nneeds = [\"build\"]\n",
+    );
+    let seen = ranch.run(&["run", "--final-status-level", "skip"]).exits(1).says(&[
+        "SKIPPED unit: needs build, which failed",
+        "SKIPPED ship: needs build, which failed",
+        "ship b (needs build, which failed)",
+    ]);
+    assert!(!seen.err.contains("collection skipped"), "{}", seen.err);
+    let silent = ranch.run(&["run", "--status-level", "none"]).exits(1);
+    assert!(!silent.err.contains("SKIPPED"), "{}", silent.err);
+}
+
+#[test]
 fn tasks_that_lock_a_pool_never_share_an_item_and_read_its_name() {
     let ranch = Ranch::new();
     let body = "echo \\\"begin $REMUDA_POOL_BOARDS\\\" >> log; sleep 0.05; echo \\\"end $REMUDA_POOL_BOARDS\\\" >> log; true {item}";
