@@ -1,6 +1,8 @@
 //! What a worker owes to the people who run it: drain, status, live output, refusals.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use remuda_e2e::fleet::Fleet;
 use remuda_e2e::processes::{lines, marked, until};
@@ -64,6 +66,26 @@ async fn a_second_sigterm_kills_what_runs_and_gives_it_back() {
     assert!(fleet.reap(worker).success());
     let snapshot = fleet.store.snapshot("j1").await.unwrap();
     assert_eq!((snapshot.groups[0].ready, snapshot.groups[0].running), (1, 0));
+    let mark = format!("E2E_MARK={}", fleet.path().display());
+    until("every process to end", 10, async || marked(&mark).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_keeps_no_worker_from_leaving() {
+    let mut fleet = Fleet::start(&[]).await;
+    let (idle, busy) = (fleet.worker(1, &["--label", "idle"]), fleet.worker(1, &[]));
+    fleet.submit(&fleet.commands("j1", "echo {} >> begun; sleep 600"), &[Fleet::items(1)]).await;
+    until("the task to begin", 10, async || lines(&fleet.path().join("begun")).len() == 1).await;
+    fleet.redis.kill();
+    let begun = Instant::now();
+    for worker in [idle, busy] {
+        fleet.signal(worker, Signal::SIGTERM);
+    }
+    until("both to drain", 10, async || fleet.log().matches("draining").count() == 2).await;
+    fleet.signal(busy, Signal::SIGTERM);
+    assert!(fleet.reap(idle).success());
+    assert!(fleet.reap(busy).success());
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     let mark = format!("E2E_MARK={}", fleet.path().display());
     until("every process to end", 10, async || marked(&mark).is_empty()).await;
 }

@@ -35,6 +35,8 @@ pub(super) struct Outbox {
     waiting: VecDeque<(Instant, TaskResult)>,
     confirmed: VecDeque<(Instant, TaskResult)>,
     in_flight: bool,
+    /// Results that the call that is out carries.
+    carried: usize,
     rung: bool,
     next_look: Option<Instant>,
     server_runs: u64,
@@ -66,6 +68,11 @@ impl Outbox {
 
     pub(super) fn is_empty(&self) -> bool {
         !self.in_flight && self.waiting.is_empty()
+    }
+
+    /// Whether there is something that nobody else knows.
+    pub(super) fn has_results(&self) -> bool {
+        self.carried > 0 || !self.waiting.is_empty()
     }
 
     pub(super) fn until_next_look(&self, now: Instant) -> Duration {
@@ -225,7 +232,7 @@ impl Daemon {
     }
 
     fn send(&mut self, call: NextCall) {
-        self.outbox.in_flight = true;
+        (self.outbox.in_flight, self.outbox.carried) = (true, call.results.len());
         let (store, inbox) = (self.store.clone(), self.inbox.clone());
         tokio::spawn(async move {
             let sent_ms = boottime_now_ms();
@@ -247,7 +254,7 @@ impl Daemon {
         sent_ms: u64,
         reply: Result<NextReply, StoreError>,
     ) -> Result<(), WorkerError> {
-        self.outbox.in_flight = false;
+        (self.outbox.in_flight, self.outbox.carried) = (false, 0);
         match reply {
             Ok(reply) => self.accept(call, sent_ms, reply).await,
             Err(StoreError::UnknownWorker { .. }) => {

@@ -226,7 +226,7 @@ impl Daemon {
         loop {
             self.tick(Instant::now());
             self.pump();
-            if self.has_drained() {
+            if self.has_drained(Instant::now()) {
                 return Ok(());
             }
             let wait = self.next_look();

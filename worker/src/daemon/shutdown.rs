@@ -14,12 +14,16 @@ use crate::warden::KeeperEvent;
 /// A second signal leaves this long for what is killed to be reaped and reported.
 const FORCE: Duration = Duration::from_secs(5);
 
+/// A call of a worker with empty hands is waited for so long; it may only bring work that will not be done.
+const UNHEARD: Duration = Duration::from_secs(5);
+
 /// How long keepers may take to end after their warden's death.
 const BURIAL: Duration = Duration::from_secs(5);
 
 /// A drain that goes on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
+    since: Instant,
     force_at: Instant,
     forced: bool,
     /// The store was told, so that what slots had not begun of their runs goes to others.
@@ -76,7 +80,8 @@ impl Daemon {
     /// Stops taking, gives back what has not started, ends suites that have nothing in hand.
     pub(super) fn begin_drain(&mut self) {
         tracing::info!("draining");
-        self.drain = Some(Drain { force_at: Instant::now() + self.settings.drain_timeout, forced: false, told: false });
+        let since = Instant::now();
+        self.drain = Some(Drain { since, force_at: since + self.settings.drain_timeout, forced: false, told: false });
         self.give_back_unstarted();
         self.finish_idle_suites();
     }
@@ -140,15 +145,17 @@ impl Daemon {
         }
     }
 
-    /// Whether a drain has come to its end.
-    pub(super) fn has_drained(&self) -> bool {
-        self.drain.is_some()
-            && self.slots.iter().all(|s| s.queue.is_empty())
+    /// Whether a drain has come to its end. A Redis that is gone does not keep a worker: what it could not be told ends
+    /// with its lease, or is given back by the successor.
+    pub(super) fn has_drained(&self, now: Instant) -> bool {
+        let Some(drain) = self.drain else { return false };
+        let empty_hands = self.slots.iter().all(|s| s.queue.is_empty())
             && self.owed.is_empty()
             && self.departures.is_empty()
-            && self.outbox.is_empty()
-            && self.loaders.is_empty()
-            && self.reporting == 0
+            && self.loaders.is_empty();
+        let told = self.outbox.is_empty() && self.reporting == 0;
+        let nothing_to_tell = !self.outbox.has_results() && self.reporting == 0 && now >= drain.since + UNHEARD;
+        empty_hands && (told || nothing_to_tell) || drain.forced && now >= drain.force_at
     }
 
     /// After the death of the warden, with which the keepers end: waits until they have, and reports nothing. What is on
