@@ -1,6 +1,7 @@
 //! `--joblog`: GNU parallel's table of the tasks that ended, a line for each as it ends; and what `--resume` reads of
 //! one. What was cancelled, or never ran, has no line: a resumed run does it.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct JobLog<W: Write + Send> {
     start: DateTime<Utc>,
     /// How long the job took, if it is told again: no task of it ended later.
     took: Option<Duration>,
+    /// Where each slot is then: nobody wrote down when its tasks began, but one came after the other.
+    slots: HashMap<(String, String), Duration>,
 }
 
 impl<W: Write + Send> JobLog<W> {
@@ -36,14 +39,24 @@ impl<W: Write + Send> JobLog<W> {
         if fresh {
             out.write_all(format!("{HEAD}\n").as_bytes())?;
         }
-        Ok(Self { out, spec, start, took: None })
+        Ok(Self { out, spec, start, took: None, slots: HashMap::new() })
     }
 
-    fn line(&self, attempt: &Attempt, at: Duration) -> String {
+    /// When an attempt began that is told now.
+    fn begun(&mut self, attempt: &Attempt, at: Duration) -> Duration {
+        let us = Duration::from_micros(attempt.us);
+        let Some(took) = self.took else { return at.saturating_sub(us) };
+        let slot = attempt.place.as_ref().map(|p| (p.worker.clone(), p.slot.clone())).unwrap_or_default();
+        let next = self.slots.entry(slot).or_default();
+        let begun = (*next).min(took.saturating_sub(us));
+        *next = begun + us;
+        begun
+    }
+
+    fn line(&mut self, attempt: &Attempt, at: Duration) -> String {
         let item = Item::new(&attempt.id, attempt.task.1);
         let host = attempt.place.as_ref().map_or(":", |p| if p.host == self.spec.tree.host { ":" } else { &p.host });
-        let at = self.took.map_or(at, |took| at.min(took));
-        let begun = at.saturating_sub(Duration::from_micros(attempt.us));
+        let begun = self.begun(attempt, at);
         let begun = self.start + chrono::TimeDelta::from_std(begun).unwrap_or_default();
         let seconds = Duration::from_micros(attempt.us).as_secs_f64();
         let printed: usize = attempt.detail.printed().filter(|s| s.0 == "stdout").map(|s| s.1.len()).sum();
@@ -167,14 +180,20 @@ mod tests {
     }
 
     #[test]
-    fn no_task_begins_after_the_end_of_a_job_that_is_told_again() {
+    fn tasks_of_a_job_that_is_told_again_follow_each_other_in_their_slots() {
         let mut out = Vec::new();
         let mut log = JobLog::new(&mut out, spec_of_each("echo {}"), DateTime::UNIX_EPOCH, true).unwrap();
         log.is_over_after(Duration::from_millis(1_512));
-        log.fact(&ended(1, attempt("a", Outcome::Passed)), Duration::from_secs(7200)).unwrap();
+        for number in 1..=2 {
+            log.fact(&ended(number, attempt("a", Outcome::Passed)), Duration::from_secs(7200)).unwrap();
+        }
+        let late = Attempt { us: 1_500_000, ..attempt("b", Outcome::Passed) };
+        log.fact(&ended(3, late), Duration::from_secs(7200)).unwrap();
         drop(log);
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().nth(1).and_then(|line| line.split('\t').nth(2)), Some("1.499"), "{text}");
+        let begun: Vec<&str> = text.lines().skip(1).filter_map(|line| line.split('\t').nth(2)).collect();
+        // not after the job's end
+        assert_eq!(begun, ["0.000", "0.012", "0.012"], "{text}");
     }
 
     #[test]
