@@ -177,6 +177,9 @@ pub struct ItemFlags {
     /// Output into files DIR/1/ITEM/stdout and stderr
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
+    /// On a farm: print the job's id and leave, as `submit` does
+    #[arg(long, conflicts_with_all = ["joblog", "results"])]
+    pub detach: bool,
 }
 
 /// `remuda worker`: everything after it is `remuda-worker`'s.

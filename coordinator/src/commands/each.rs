@@ -6,7 +6,7 @@ use std::sync::Arc;
 use remuda_protocol::item::{self, Item};
 use remuda_protocol::spec::{Adapter, Echo, JobSpec};
 
-use crate::cli::{Each, Global, ItemFlags};
+use crate::cli::{Each, Global, ItemFlags, OnDisconnect};
 use crate::config::Layer;
 use crate::config::limits::{Halt, Limit, Share};
 use crate::error::{Error, Exit};
@@ -20,6 +20,7 @@ use crate::report::kept::Kept;
 use crate::report::results::Results;
 use crate::session::{self, Request};
 
+use super::submit::refuse_what_needs_an_end;
 use super::{Context, describe, print, variable, verbosity};
 
 /// Does it.
@@ -29,7 +30,19 @@ use super::{Context, describe, print, variable, verbosity};
 pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
     let context = Context::new()?;
     let draft = draft(args)?;
-    let settings = context.settings(Layer::from_flags(global, &args.flags));
+    let mut typed = Layer::from_flags(global, &args.flags);
+    if args.items.detach {
+        refuse_what_needs_an_end("each --detach", &args.flags)?;
+        if matches!(args.items.halt, Some(Halt { fail: Share::Percent(_), .. })) {
+            let text = "--halt N%: `remuda each --detach` leaves, and nobody would count; give a number of failures";
+            return Err(Error::Usage(text.into()));
+        }
+        typed.on_disconnect = crate::config::layers::flag(Some(OnDisconnect::Detach));
+    }
+    let settings = context.settings(typed);
+    if args.items.detach && settings.redis.is_none() {
+        return Err(Error::NoFarm);
+    }
     if args.flags.dry_run {
         return dry_run(global, args, &context, draft, &settings);
     }
@@ -65,6 +78,9 @@ pub async fn run(global: &Global, args: &Each) -> Result<Exit, Error> {
         notes,
         look: &variable,
     };
+    if args.items.detach {
+        return session::submit(&request).await;
+    }
     Ok(match session::run_with(request, reports).await? {
         // nothing is left to do: that is what was asked for
         Exit::NothingSelected if args.items.resume || args.items.resume_failed => Exit::Passed,

@@ -1,7 +1,7 @@
 //! `remuda submit`: a job that runs on without this program.
 
 use crate::cli::verbs::Submit;
-use crate::cli::{Global, OnDisconnect, Outputs};
+use crate::cli::{Flags, Global, OnDisconnect, Outputs};
 use crate::error::{Error, Exit};
 use crate::session;
 
@@ -12,11 +12,7 @@ use super::{Context, describe, run};
 /// # Errors
 /// Whatever keeps the job from being there whole.
 pub async fn run(global: &Global, args: &Submit) -> Result<Exit, Error> {
-    refuse_reports("submit", &args.run.flags.outputs)?;
-    if args.run.flags.queue_timeout.is_some() {
-        let text = "--queue-timeout: `remuda submit` leaves, and nobody would give up; say `remuda wait JOB --queue-timeout TIME`";
-        return Err(Error::Usage(text.into()));
-    }
+    refuse_what_needs_an_end("submit", &args.run.flags)?;
     let context = Context::new()?;
     let mut wanted = crate::config::Layer::from_flags(global, &args.run.flags);
     wanted.on_disconnect = crate::config::layers::flag(Some(OnDisconnect::Detach));
@@ -29,6 +25,17 @@ pub async fn run(global: &Global, args: &Submit) -> Result<Exit, Error> {
         return Ok(Exit::Passed);
     }
     session::submit(&made.request(args.run.last_failed)).await
+}
+
+/// Refuses what only somebody who stays could carry out.
+pub(super) fn refuse_what_needs_an_end(verb: &str, flags: &Flags) -> Result<(), Error> {
+    refuse_reports(verb, &flags.outputs)?;
+    if flags.queue_timeout.is_none() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "--queue-timeout: `remuda {verb}` leaves, and nobody would give up; say `remuda wait JOB --queue-timeout TIME`"
+    )))
 }
 
 /// Who leaves before the job ends writes no report of it: what was typed must not be lost in silence. Settings of files

@@ -363,6 +363,26 @@ fn what_was_skipped_for_its_needs_runs_with_the_last_failed_and_lines_name_their
 }
 
 #[test]
+fn an_each_can_be_left_on_the_farm_as_well() {
+    let lab = Lab::new("1");
+    let seen =
+        lab.ranch.run_with_input(&lab.with_farm(&["each", "--detach", "--tag", "echo got {}"]), b"a\nb\n").exits(0);
+    let id = seen.out.trim();
+    assert_eq!(uuid::Uuid::parse_str(id).map(|_| seen.err.as_str()), Ok(""));
+    lab.run(&["wait", id]).exits(0);
+    assert_eq!(lab.run(&["attach", id]).exits(0).out, "a\tgot a\nb\tgot b\n");
+    for (flag, way) in [
+        ("--queue-timeout=1s", "`remuda wait JOB --queue-timeout TIME`"),
+        ("--junit=a.xml", "`remuda wait JOB --junit FILE`"),
+        ("--halt=now,fail=10%", "give a number of failures"),
+        ("--joblog=log", "cannot be used with"),
+    ] {
+        lab.run(&["each", "--detach", flag, "true", ":::", "a"]).exits(2).says(&[way]);
+    }
+    lab.ranch.run(&["each", "--detach", "true", ":::", "a"]).exits(2).says(&["--redis"]);
+}
+
+#[test]
 fn what_was_never_collected_is_not_taken_for_passed() {
     let lab = Lab::new("1");
     let python = crate::pytest::python().display().to_string();
