@@ -79,6 +79,8 @@ class Farm:
 
 def script(name):
     """A first line, the shared files, the body."""
+    if not LUA.is_dir():
+        raise SystemExit("the farm's scripts are not in %s; set LUA in farm.py to a folder with those of store/src/scripts" % LUA)
     shared, full = SCRIPTS[name]
     parts = ["#!lua flags=allow-oom\n" if full else "#!lua\n"]
     parts += [(LUA / "lib" / (lib + ".lua")).read_text() for lib in shared]

@@ -28,7 +28,8 @@ pub fn matching(group: &str, root: &Path, patterns: &[String]) -> Result<Vec<Str
     found.sort();
     found.dedup();
     if found.is_empty() {
-        let patterns = patterns.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(" or ");
+        let named = patterns.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(" or ");
+        let patterns = if named.is_empty() { "an empty list of globs".to_owned() } else { named };
         return Err(Error::NothingMatched { group: group.to_owned(), root: root.to_owned(), patterns });
     }
     Ok(found)

@@ -31,7 +31,7 @@ struct Test {
     program: usize,
     name: String,
     ignored: bool,
-    /// Left out only because it is ignored.
+    /// Left out only because it is ignored, or because it is not (`--run-ignored only`).
     skipped: bool,
     rules: Rules,
     /// Its place among those of its group that may run at once.
@@ -151,8 +151,9 @@ impl Suite for Nextest {
     }
 
     fn known(&mut self, test: u32) -> Option<Verdict> {
-        let skipped = self.tests.get(test as usize).is_some_and(|t| t.skipped);
-        skipped.then(|| Verdict { reason: "ignored".into(), ..Verdict::new("skipped") })
+        let test = self.tests.get(test as usize).filter(|t| t.skipped)?;
+        let reason = if test.ignored { "ignored" } else { "not ignored" };
+        Some(Verdict { reason: reason.into(), ..Verdict::new("skipped") })
     }
 
     fn launch(
