@@ -20,7 +20,7 @@ use crate::report::echo::Manner;
 use crate::report::joblog::JobLog;
 use crate::report::kept::Kept;
 use crate::report::{Fact, Reporter};
-use crate::runlog;
+use crate::runlog::{self, RunLog};
 use crate::session::{self, Request};
 
 /// How to visit.
@@ -48,6 +48,16 @@ pub fn is_over(head: &JobHead) -> bool {
     JobState::from_word(&head.state).is_some_and(JobState::is_over)
 }
 
+/// What is over has its log where it ran: telling it again is no run.
+fn log_of(head: &JobHead) -> RunLog {
+    if is_over(head) {
+        return RunLog::nowhere();
+    }
+    let log = runlog::open(&history::state_folder(&variable), &head.id);
+    runlog::trace_into(&log.file);
+    log
+}
+
 /// Follows a job to its end, from its first event.
 ///
 /// # Errors
@@ -68,8 +78,7 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         notes: Vec::new(),
         look: &variable,
     };
-    let log = runlog::open(&history::state_folder(&variable), &spec.id);
-    runlog::trace_into(&log.file);
+    let log = log_of(head);
     let created = i64::try_from(head.created_ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
     let created = created.map_or_else(chrono::Local::now, |at| at.with_timezone(&chrono::Local));
     let mut more: Vec<Box<dyn Reporter>> = Vec::new();

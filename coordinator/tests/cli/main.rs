@@ -8,6 +8,8 @@ mod ci;
 mod each;
 mod each_whole;
 mod groups;
+mod herd;
+mod lab;
 mod outputs;
 mod parallel;
 mod pytest;

@@ -60,6 +60,11 @@ impl Ranch {
         self.dir.path().join("work")
     }
 
+    /// What `XDG_STATE_HOME` is.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.work().join(name);
         std::fs::write(&path, text).unwrap();
