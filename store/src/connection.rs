@@ -319,13 +319,13 @@ fn plain(error: &RedisError) -> String {
     error.to_string().replace('\n', " ")
 }
 
-/// The address without user and password.
+/// A server's address without user and password.
 fn public_address(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or(url);
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &url[..scheme], &url[at + 1..]),
-        _ => url.to_owned(),
-    }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let colon = if scheme.is_empty() { "" } else { "://" };
+    // only of a socket are user and password behind the path, which may have an `@` of its own
+    let place = if scheme.contains("unix") { rest } else { rest.rsplit_once('@').map_or(rest, |(_, place)| place) };
+    format!("{scheme}{colon}{}", place.split('?').next().unwrap_or(place))
 }
 
 #[cfg(test)]
@@ -334,8 +334,16 @@ mod tests {
 
     #[test]
     fn an_address_is_shown_without_its_password() {
-        assert_eq!(public_address("redis://me:secret@host:6379/0"), "redis://host:6379/0");
-        assert_eq!(public_address("unix:///run/r.sock?db=1&pass=x@y"), "unix:///run/r.sock");
-        assert_eq!(public_address("redis://host"), "redis://host");
+        for (url, shown) in [
+            ("redis://me:secret@host:6379/0", "redis://host:6379/0"),
+            ("unix:///run/r.sock?db=1&pass=x@y", "unix:///run/r.sock"),
+            ("redis+unix:///run/a@b.sock?pass=x", "redis+unix:///run/a@b.sock"),
+            ("redis://me:sec?ret@host", "redis://host"),
+            ("redis://me:sec@ret@host?protocol=resp3", "redis://host"),
+            ("me:secret@host", "host"),
+            ("redis://host", "redis://host"),
+        ] {
+            assert_eq!(public_address(url), shown);
+        }
     }
 }

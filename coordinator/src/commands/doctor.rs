@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::resource::{Resource, getrlimit};
-use remuda_store::{ConnectOptions, Store};
+use remuda_store::{ConnectOptions, Store, StoreError};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -95,9 +95,7 @@ async fn farm(url: &str, name: &str, found: &mut Vec<Finding>) {
     let store = match Store::connect(ConnectOptions::new(url, name)).await {
         Ok(store) => store,
         Err(error) => {
-            let error = Error::from(error);
-            let hint = error.hint().map(|h| format!("; {h}")).unwrap_or_default();
-            return found.push(finding(Health::Bad, "redis", format!("{error}{hint}")));
+            return found.push(trouble("redis", error));
         }
     };
     found.push(finding(Health::Good, "redis", format!("{} can be used", store.address())));
@@ -115,7 +113,36 @@ async fn farm(url: &str, name: &str, found: &mut Vec<Finding>) {
             format!("{:.1} s apart from the server's; leases go by the server's alone", skew.as_secs_f64()),
         ));
     }
+    memory(&store, found).await;
     workers(&store, found).await;
+}
+
+/// What keeps Redis from being used, and the repair.
+fn trouble(what: &'static str, error: StoreError) -> Finding {
+    let error = Error::from(error);
+    let hint = error.hint().map(|h| format!("; {h}")).unwrap_or_default();
+    finding(Health::Bad, what, format!("{error}{hint}"))
+}
+
+async fn memory(store: &Store, found: &mut Vec<Finding>) {
+    let Ok(memory) = store.memory().await else { return };
+    if memory.is_full() {
+        return found.push(trouble("memory", StoreError::Full { at: store.address().to_owned() }));
+    }
+    let used = size(memory.used);
+    let most = if memory.most == 0 { "no maxmemory".to_owned() } else { format!("at most {}", size(memory.most)) };
+    let scarce = memory.most > 0 && memory.used >= memory.most / 10 * 9;
+    let (health, repair) = match scarce {
+        true => (Health::Doubtful, "; give it more before it is full: CONFIG SET maxmemory"),
+        false => (Health::Good, ""),
+    };
+    found.push(finding(health, "memory", format!("{used} used, {most}{repair}")));
+}
+
+/// Bytes as people read them.
+#[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+fn size(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 async fn workers(store: &Store, found: &mut Vec<Finding>) {
@@ -126,18 +153,24 @@ async fn workers(store: &Store, found: &mut Vec<Finding>) {
         return found.push(finding(Health::Doubtful, "workers", says));
     }
     let slots: u64 = workers.iter().map(|w| u64::from(w.books.slots)).sum();
+    let drained = workers.iter().filter(|w| w.books.drain).count();
+    let service = match drained {
+        0 => String::new(),
+        n if n < workers.len() => format!("; {n} of them drained"),
+        _ => "; none takes work: `remuda workers resume --all` brings those back that were drained".to_owned(),
+    };
     let others: Vec<String> = workers
         .iter()
         .filter(|w| w.version != env!("CARGO_PKG_VERSION"))
         .map(|w| format!("{} has {}", w.host, w.version))
         .collect();
-    let health = if others.is_empty() { Health::Good } else { Health::Doubtful };
+    let health = if others.is_empty() && drained < workers.len() { Health::Good } else { Health::Doubtful };
     let versions =
         if others.is_empty() { String::new() } else { format!("; another version than this: {}", others.join(", ")) };
     found.push(finding(
         health,
         "workers",
-        format!("{}, {}{versions}", count(workers.len() as u64, "worker"), count(slots, "slot")),
+        format!("{}, {}{service}{versions}", count(workers.len() as u64, "worker"), count(slots, "slot")),
     ));
 }
 

@@ -161,9 +161,15 @@ settings! {
 
 /// An address as it may be shown.
 fn without_password(text: String) -> String {
-    match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, host)) => format!("{scheme}://…@{host}"),
-        None => text,
+    let Some((scheme, rest)) = text.split_once("://") else { return text };
+    // of a socket, user and password are behind the path
+    let (user, rest) = match rest.rsplit_once('@') {
+        Some((_, host)) if !scheme.contains("unix") => ("…@", host),
+        _ => ("", rest),
+    };
+    match rest.split_once('?') {
+        Some((place, _)) => format!("{scheme}://{user}{place}?…"),
+        None => format!("{scheme}://{user}{rest}"),
     }
 }
 
@@ -248,11 +254,15 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        let flags = Layer::from_flags(
-            &Global { redis: Some("redis://me:p@ss@host:1/".into()), ..Global::default() },
-            &Flags::default(),
-        );
-        assert_eq!(flags.list()[0].1, "redis://…@host:1/");
+        for (typed, shown) in [
+            ("redis://me:p@ss@host:1/", "redis://…@host:1/"),
+            ("redis://me:p?ss@host", "redis://…@host"),
+            ("unix:///run/a@b.sock?user=me&pass=p@ss", "unix:///run/a@b.sock?…"),
+            ("redis://host", "redis://host"),
+        ] {
+            let global = Global { redis: Some(typed.into()), ..Global::default() };
+            assert_eq!(Layer::from_flags(&global, &Flags::default()).list()[0].1, shown);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the verbs say of workers, of Redis and of how far jobs are: `workers`, `doctor`, `status`.
 
 use super::lab::Lab;
+use super::support::{Farm, Ranch};
 
 #[test]
 fn a_job_that_is_over_is_told_again_without_another_log() {
@@ -16,4 +17,33 @@ fn a_job_that_is_over_is_told_again_without_another_log() {
         assert!(!seen.err.contains(".log"), "{}", seen.err);
     }
     assert_eq!(logs(), before);
+}
+
+#[test]
+fn the_doctor_shows_no_password_of_a_socket() {
+    let ranch = Ranch::new();
+    let socket = ranch.work().join("r.sock").display().to_string();
+    let _farm = Farm::start(&["--unixsocket", &socket, "--user", "rem", "on", ">sekret", "~*", "&*", "+@all"]);
+    let url = format!("unix://{socket}?user=rem&pass=sekret");
+    for verb in [&["doctor"][..], &["doctor", "--json"], &["workers"], &["run", "--dry-run", "--", "true"]] {
+        let seen = ranch.run(&[&["--redis", &url][..], verb].concat()).exits(0);
+        assert!(seen.out.contains(&socket) || verb[0] == "run", "{}", seen.out);
+        assert!(!format!("{}{}", seen.out, seen.err).contains("sekret"), "{}{}", seen.out, seen.err);
+    }
+}
+
+#[test]
+fn the_doctor_sees_that_redis_is_full_and_that_nobody_takes_work() {
+    let ranch = Ranch::new();
+    let full = Farm::start(&["--maxmemory", "1kb", "--maxmemory-policy", "noeviction"]);
+    let seen = ranch.run(&["--redis", full.url_str(), "doctor"]).exits(3);
+    assert!(seen.out.contains("  BAD  memory     cannot write to Redis at redis://127.0.0.1"), "{}", seen.out);
+    assert!(seen.out.contains("reached its maxmemory; give it more memory (CONFIG SET maxmemory)"), "{}", seen.out);
+    let lab = Lab::new("1");
+    lab.run(&["workers", "drain", "--all"]).exits(0);
+    let seen = lab.run(&["doctor"]).exits(0);
+    let line = " look  workers    1 worker, 1 slot; none takes work: `remuda workers resume --all`";
+    assert!(seen.out.contains(line), "{}", seen.out);
+    lab.run(&["workers", "resume", "--all"]).exits(0);
+    assert!(lab.run(&["doctor"]).exits(0).out.contains("   ok  workers    1 worker, 1 slot\n"));
 }
