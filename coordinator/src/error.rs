@@ -1,4 +1,5 @@
-//! What can go wrong, said once: the message names the thing, `hint` the repair, `exit_code` what a script sees.
+//! What can go wrong, said once: the message names the thing, `hint` the repair (of Redis it is the
+//! store's, which the worker shows, too), `exit` what a script sees.
 //!
 //! Every other file returns these; only `lib.rs` prints them. An outcome of tests is never an error: a run that
 //! ended has an [`Exit`] of its own (`follow`).
@@ -235,7 +236,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Spec(_) | Self::Item { .. } => Exit::Usage,
-            Self::Store(StoreError::Address { .. }) => Exit::Usage,
+            Self::Store(StoreError::Address { .. } | StoreError::NoDatabase { .. }) => Exit::Usage,
             Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
             Self::NoWorker(_) | Self::Impatient(_) => Exit::Incomplete,
             Self::Killed(exit) => *exit,
@@ -254,7 +255,7 @@ impl Error {
         match self {
             Self::Config(error) => error.hint(),
             Self::Spec(error) => spec_hint(error),
-            Self::Store(error) => store_hint(error).map(str::to_owned),
+            Self::Store(error) => store_hint(error),
             Self::NothingMatched { .. } => Some("globs are relative to the folder of remuda.toml; `**/` crosses folders".into()),
             Self::Item { problem, .. } if problem.contains("bytes") => Some("give it a shorter name, or write the data to a file and give that file's name".into()),
             Self::NoServer { .. } => Some(
@@ -303,31 +304,10 @@ fn spec_hint(error: &SpecError) -> Option<String> {
     }
 }
 
-fn store_hint(error: &StoreError) -> Option<&'static str> {
-    Some(match error {
-        StoreError::Address { .. } => "write redis://host:6379, rediss://host:6379 (TLS) or unix:///path/to/redis.sock",
-        StoreError::Unreachable { why, .. } if why.contains("certificate") => {
-            "the server's certificate must be signed for this name by an authority that this machine trusts: put that authority's PEM file into the machine's store, or name it in SSL_CERT_FILE"
-        }
-        StoreError::Unreachable { .. } => {
-            "see whether it runs and can be reached from here; without --redis, Remuda starts one of its own"
-        }
-        StoreError::Auth { why, .. } if why.contains("NOAUTH") => {
-            "put user and password into the address: redis://user:password@host"
-        }
-        StoreError::Auth { .. } => {
-            "the user or the password in the address is not the server's; a user that is left out is `default`, and `@`, `/`, `:` and `%` in a password are written %40, %2F, %3A and %25"
-        }
-        StoreError::NotRedis { .. } => "look at host, port and scheme; rediss:// is for TLS",
-        StoreError::TooOld { .. } => "update it, or use another server",
-        StoreError::Evicting { .. } => {
-            "set `maxmemory-policy noeviction` in its configuration (CONFIG SET maxmemory-policy noeviction)"
-        }
-        StoreError::Full { .. } => "give it more memory (CONFIG SET maxmemory), or submit fewer tests at once",
-        StoreError::Schema { .. } => "use the same version of Remuda on every machine, or another --farm",
-        StoreError::Forbidden { .. } => "give this user the rights that Remuda needs, or use another user",
-        _ => return None,
-    })
+fn store_hint(error: &StoreError) -> Option<String> {
+    let hint = error.hint()?;
+    let own = matches!(error, StoreError::Unreachable { why, .. } if !why.contains("certificate"));
+    Some(format!("{hint}{}", if own { "; without --redis, Remuda starts one of its own" } else { "" }))
 }
 
 #[cfg(test)]

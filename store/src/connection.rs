@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::error::StoreError;
 use crate::keys::Keys;
+use crate::refusal::{denial, plain};
 use crate::reply::{list, text};
 use crate::scripts::{Name, ScriptSet};
 
@@ -181,7 +182,7 @@ impl Store {
         match error.code() {
             Some("OOM") => return Err(StoreError::Full { at }),
             Some("NOAUTH" | "WRONGPASS") => return Err(StoreError::Auth { at, why: plain(&error) }),
-            Some("NOPERM") => return Err(StoreError::Forbidden { at, why: plain(&error) }),
+            _ if denial(&error).is_some() => return Err(self.refusal(&error)),
             // the server lives but cannot serve now: another link may lead to one that can
             Some(
                 "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY" | "UNKILLABLE" | "MISCONF"
@@ -263,26 +264,6 @@ impl Store {
             _ => Ok(run_id),
         }
     }
-
-    /// Why a connection could not be made.
-    pub(crate) fn refusal(&self, error: &RedisError) -> StoreError {
-        let (at, why) = (self.inner.at.clone(), plain(error));
-        match error.code() {
-            Some("NOAUTH" | "WRONGPASS") => return StoreError::Auth { at, why },
-            Some("NOPERM") => return StoreError::Forbidden { at, why },
-            Some("LOADING" | "MASTERDOWN" | "BUSY" | "READONLY") => return StoreError::Unreachable { at, why },
-            _ => {}
-        }
-        match error.kind() {
-            redis::ErrorKind::AuthenticationFailed => StoreError::Auth { at, why },
-            redis::ErrorKind::Parse | redis::ErrorKind::UnexpectedReturnType => StoreError::NotRedis { at, why },
-            redis::ErrorKind::InvalidClientConfig => StoreError::Address { at, why },
-            _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => {
-                StoreError::Unreachable { at, why }
-            }
-            _ => StoreError::NotRedis { at, why },
-        }
-    }
 }
 
 /// What is tried until it is answered.
@@ -313,10 +294,6 @@ fn open_client(url: &str) -> Result<Client, RedisError> {
     // rustls wants one process-wide provider; a second call is harmless
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::open(info.set_tcp_settings(tcp))
-}
-
-fn plain(error: &RedisError) -> String {
-    error.to_string().replace('\n', " ")
 }
 
 /// A server's address without user and password.

@@ -77,6 +77,16 @@ pub enum StoreError {
         /// The server's words.
         why: String,
     },
+    /// The server has no database of the address's number.
+    #[error("use database {database} of Redis at {at}: {why}")]
+    NoDatabase {
+        /// The address.
+        at: String,
+        /// The number.
+        database: i64,
+        /// The server's words.
+        why: String,
+    },
     /// A job that is not there (any more).
     #[error("find job {job}")]
     UnknownJob {

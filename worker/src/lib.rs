@@ -38,8 +38,9 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("remuda-worker: {error}");
-            ExitCode::from(if matches!(error, error::WorkerError::Setting(_)) { 2 } else { 3 })
+            let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+            eprintln!("remuda-worker: {error}{hint}");
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -236,6 +236,13 @@ impl Farm {
         farm
     }
 
+    /// A server on which one is a user with these rights; its address is that user's.
+    pub(crate) fn with_user(rights: &[&str]) -> Self {
+        let mut farm = Self::start(&[&["--user", "lab", "on", ">sekret"], rights].concat());
+        farm.url = format!("redis://lab:sekret@127.0.0.1:{}", farm.port);
+        farm
+    }
+
     pub(crate) fn url(&self) -> String {
         self.url.clone()
     }
