@@ -187,6 +187,15 @@ pub enum Error {
     /// The user left a job that goes on.
     #[error("left; job {0} goes on")]
     Left(String),
+    /// Workers that cannot be brought back.
+    #[error("{} cannot be kept: {} asked to leave, and leave{} when what runs there has ended", workers.join(", "),
+        if workers.len() == 1 { "it was" } else { "they were" }, if workers.len() == 1 { "s" } else { "" })]
+    Leaving {
+        /// Host and id of each.
+        workers: Vec<String>,
+        /// The farm's.
+        address: String,
+    },
     /// No worker of the farm may run a group.
     #[error("{0}")]
     NoWorker(String),
@@ -241,7 +250,7 @@ impl Error {
             Self::NoWorker(_) | Self::Impatient(_) => Exit::Incomplete,
             Self::Killed(exit) => *exit,
             Self::Closed { .. } => Exit::Closed,
-            Self::NoFarm | Self::NoJob { .. } | Self::ManyJobs { .. } => Exit::Usage,
+            Self::NoFarm | Self::NoJob { .. } | Self::ManyJobs { .. } | Self::Leaving { .. } => Exit::Usage,
             Self::NoTask { .. } | Self::ManyTasks { .. } => Exit::Usage,
             Self::Left(_) => Exit::Interrupted,
             Self::Io { .. } | Self::Store(_) | Self::NoServer { .. } => Exit::Internal,
@@ -273,6 +282,9 @@ impl Error {
                 "name one with --redis URL, REMUDA_REDIS_URL, or `redis = \"…\"` in remuda.toml; an embedded run ends with its program".into(),
             ),
             Self::NoJob { .. } => Some("`remuda status` lists them; ended jobs are kept for a day".into()),
+            Self::Leaving { address, .. } => Some(format!(
+                "`remuda worker --redis {address}` starts another there; `remuda workers drain` is what `resume` brings back"
+            )),
             Self::ManyJobs { .. } => Some("write more of the id".into()),
             Self::ManyTasks { .. } => Some("write more of the name, or all of it".into()),
             Self::NoTask { .. } => Some("a task is named by its id or any part of it that no other has; `remuda status JOB` shows what runs".into()),

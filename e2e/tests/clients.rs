@@ -223,7 +223,7 @@ async fn a_queue_that_is_asked_to_drain_leaves() {
     let queue = TaskQueue::join(options).await.unwrap();
     let id = queue.worker().to_owned();
     let worker = tokio::spawn(queue.each_task(std::future::pending(), async |_: &Task| Ok::<(), String>(())));
-    assert!(fleet.store.drain(&id, remuda_store::Service::Leaving).await.unwrap());
+    assert_eq!(fleet.store.drain(&id, remuda_store::Service::Leaving).await.unwrap(), remuda_store::Served::Asked);
     tokio::time::timeout(Duration::from_secs(10), worker).await.expect("it leaves").unwrap().unwrap();
     assert!(fleet.store.workers().await.unwrap().is_empty());
 }

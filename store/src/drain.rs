@@ -17,6 +17,17 @@ pub enum Service {
     Leaving,
 }
 
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Its next beat is told.
+    Asked,
+    /// It is on its way: nothing keeps it.
+    Leaving,
+    /// There is no such worker (any more).
+    Unknown,
+}
+
 impl Service {
     fn word(self) -> &'static str {
         match self {
@@ -36,12 +47,16 @@ impl Service {
 }
 
 impl Store {
-    /// Asks a worker for `service`; false if there is no such worker.
+    /// Asks a worker for `service`.
     ///
     /// # Errors
     /// The server's.
-    pub async fn drain(&self, worker: &str, service: Service) -> Result<bool, StoreError> {
+    pub async fn drain(&self, worker: &str, service: Service) -> Result<Served, StoreError> {
         let answer = self.call(Name::Drain, &[worker.as_bytes(), service.word().as_bytes()]).await?;
-        Ok(text(&answer) == "OK")
+        Ok(match text(&answer).as_str() {
+            "OK" => Served::Asked,
+            "ELEAVING" => Served::Leaving,
+            _ => Served::Unknown,
+        })
     }
 }

@@ -40,7 +40,7 @@ pub use bell::Bell;
 pub use cancel::Cancelled;
 pub use connection::{ConnectOptions, Store};
 pub use coordinator::{Coordinator, CoordinatorError, Following, TaskEvent, Work};
-pub use drain::Service;
+pub use drain::{Served, Service};
 pub use error::StoreError;
 pub use heads::{JobHead, Pool};
 pub use history::History;

@@ -85,6 +85,8 @@ pub struct WorkerSnapshot {
     pub running: String,
     /// Asked to take no more work, or to leave.
     pub drain: bool,
+    /// Asked to leave: nothing keeps it.
+    pub leaving: bool,
     /// Redis time of its last beat, ms; 0: none yet.
     pub seen_ms: u64,
     /// Redis time at which it came, ms.
@@ -248,6 +250,7 @@ fn worker_snapshot(id: String, value: redis::Value) -> WorkerSnapshot {
         about: word("host"),
         running: word("running"),
         drain: !matches!(word("drain").as_str(), "" | "0"),
+        leaving: word("drain") == "2",
         seen_ms: word("seen").parse().unwrap_or_default(),
         joined_ms: word("joined").parse().unwrap_or_default(),
         id,

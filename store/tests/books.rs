@@ -4,7 +4,7 @@
 mod support;
 
 use remuda_protocol::outcome::Outcome;
-use remuda_store::{Beat, NextCall, Opened, Registration, Store, StoreError, TaskResult};
+use remuda_store::{Beat, NextCall, Opened, Registration, Served, Service, Store, StoreError, TaskResult};
 use support::{PrivateRedis, START_MS, fill, group, job, join, next, result, want};
 
 async fn keys(redis: &PrivateRedis) -> Vec<String> {
@@ -192,4 +192,24 @@ async fn who_got_less_than_there_was_is_told_to_come_again_at_once() {
     let reply = next(&store, "w1", results, vec![want(0)]).await;
     assert!(reply.claims.is_empty());
     assert_eq!(reply.wait_ms, 0);
+}
+
+#[tokio::test]
+async fn who_is_leaving_cannot_be_kept() {
+    let redis = PrivateRedis::start(&[]);
+    let store = redis.store().await;
+    join(&store, "w1", 1, "").await;
+    assert_eq!(store.drain("nobody", Service::Full).await.unwrap(), Served::Unknown);
+    for (asked, answer, drain, leaving) in [
+        (Service::Paused, Served::Asked, true, false),
+        (Service::Full, Served::Asked, false, false),
+        (Service::Leaving, Served::Asked, true, true),
+        (Service::Full, Served::Leaving, true, true),
+        (Service::Paused, Served::Leaving, true, true),
+        (Service::Leaving, Served::Asked, true, true),
+    ] {
+        assert_eq!(store.drain("w1", asked).await.unwrap(), answer, "{asked:?}");
+        let worker = store.workers().await.unwrap().remove(0);
+        assert_eq!((worker.drain, worker.leaving), (drain, leaving), "{asked:?}");
+    }
 }

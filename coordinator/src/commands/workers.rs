@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use remuda_store::Service;
+use remuda_store::{Served, Service};
 use serde_json::json;
 
 use crate::cli::Global;
@@ -67,6 +67,7 @@ async fn list(farm: &Farm, as_json: bool) -> Result<Exit, Error> {
 
 fn state(worker: &Worker) -> &'static str {
     match (worker.books.drain, worker.running.is_empty()) {
+        _ if worker.books.leaving => "leaving",
         (true, true) => "drained",
         (true, false) => "draining",
         (false, true) => "idle",
@@ -101,9 +102,19 @@ async fn ask(farm: &Farm, chosen: &Chosen, service: Service, what: &str) -> Resu
     if chosen.all {
         asked.extend(&workers);
     }
-    for worker in asked {
-        farm.store.drain(&worker.books.id, service).await?;
-        println!("{} ({}) {what}", worker.host, worker.books.id.chars().take(8).collect::<String>());
+    let mut leaving = Vec::new();
+    for worker in &asked {
+        let name = format!("{} ({})", worker.host, worker.books.id.chars().take(8).collect::<String>());
+        match farm.store.drain(&worker.books.id, service).await? {
+            Served::Asked => println!("{name} {what}"),
+            Served::Unknown => println!("{name} has left meanwhile"),
+            Served::Leaving if service == Service::Full => leaving.push(name),
+            Served::Leaving => println!("{name} is leaving: it takes no more"),
+        }
     }
-    Ok(Exit::Passed)
+    // of all workers, those that can are back; who was named, or is the last, is missed
+    if leaving.is_empty() || (chosen.all && leaving.len() < asked.len()) {
+        return Ok(Exit::Passed);
+    }
+    Err(Error::Leaving { workers: leaving, address: farm.store.address().to_owned() })
 }

@@ -122,6 +122,8 @@ impl Lack {
 #[must_use]
 pub fn lack(wanted: &[String], workers: &[WorkerSnapshot]) -> Option<Lack> {
     let has = |worker: &WorkerSnapshot, label: &String| worker.labels.split(',').any(|own| own == label);
+    // nobody brings back who is leaving
+    let workers: Vec<_> = workers.iter().filter(|w| !w.leaving).collect();
     let fitting: Vec<_> = workers.iter().filter(|w| wanted.iter().all(|label| has(w, label))).collect();
     if fitting.iter().any(|w| !w.drain) {
         return None;

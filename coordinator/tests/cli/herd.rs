@@ -47,3 +47,28 @@ fn the_doctor_sees_that_redis_is_full_and_that_nobody_takes_work() {
     lab.run(&["workers", "resume", "--all"]).exits(0);
     assert!(lab.run(&["doctor"]).exits(0).out.contains("   ok  workers    1 worker, 1 slot\n"));
 }
+
+#[test]
+fn a_worker_that_was_asked_to_leave_is_not_said_to_come_back() {
+    let lab = Lab::new("1");
+    lab.items("touch began; while [ ! -e go ]; do sleep 0.05; done # {item}", "\"x\"");
+    let job = lab.submit(&[]);
+    while !lab.ranch.work().join("began").exists() {
+        std::thread::yield_now();
+    }
+    let list = lab.run(&["workers", "--json"]).exits(0).out;
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let id = list[0]["id"].as_str().unwrap();
+    lab.run(&["workers", "remove", id]).exits(0);
+    for chosen in [id, "--all"] {
+        let seen = lab.run(&["workers", "resume", chosen]).exits(2);
+        assert_eq!(seen.out, "");
+        seen.says(&[&id[..8], "cannot be kept: it was asked to leave", "hint: `remuda worker --redis redis://"]);
+    }
+    let drained = lab.run(&["workers", "drain", id]).exits(0).out;
+    assert!(drained.contains("is leaving: it takes no more"), "{drained}");
+    lab.until("its state", &["workers", "--json"], |s| s.out.contains("\"leaving\""));
+    lab.ranch.write("go", "");
+    lab.run(&["wait", &job]).exits(0);
+    lab.until("it to leave", &["workers", "--json"], |s| s.out.trim() == "[]");
+}
