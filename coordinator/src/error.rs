@@ -245,7 +245,9 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Spec(_) | Self::Item { .. } => Exit::Usage,
-            Self::Store(StoreError::Address { .. } | StoreError::NoDatabase { .. }) => Exit::Usage,
+            Self::Store(StoreError::Address { .. } | StoreError::Farm { .. } | StoreError::NoDatabase { .. }) => {
+                Exit::Usage
+            }
             Self::NothingMatched { .. } | Self::Nothing(_) => Exit::NothingSelected,
             Self::NoWorker(_) | Self::Impatient(_) => Exit::Incomplete,
             Self::Killed(exit) => *exit,

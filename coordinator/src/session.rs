@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use remuda_protocol::spec::{GroupKind, JobSpec};
-use remuda_store::{ConnectOptions, History, Opened, Store};
+use remuda_store::{ConnectOptions, History, Opened, Store, check_farm};
 
 use crate::config::Layer;
 use crate::config::limits::Halt;
@@ -216,6 +216,7 @@ async fn open(store: &Store, spec: &JobSpec, owner: &str, grace_ms: u64) -> Resu
 
 async fn connect(request: &Request<'_>, log: &LogFile) -> Result<(Store, Option<Embedded>), Error> {
     let farm = request.settings.farm.as_ref().map_or("default", |c| c.value.as_str());
+    check_farm(farm)?; // before anything is started for it
     if let Some(url) = &request.settings.redis {
         return Ok((Store::connect(ConnectOptions::new(&url.value, farm)).await?, None));
     }

@@ -14,7 +14,7 @@ use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, Value
 use tokio::sync::Mutex;
 
 use crate::error::StoreError;
-use crate::keys::Keys;
+use crate::keys::{Keys, check_farm};
 use crate::refusal::{denial, plain};
 use crate::reply::{list, text};
 use crate::scripts::{Name, ScriptSet};
@@ -81,6 +81,7 @@ impl Store {
     /// # Errors
     /// As [`Store::connect`].
     pub async fn connect_with(options: ConnectOptions, scripts: Arc<ScriptSet>) -> Result<Self, StoreError> {
+        check_farm(&options.farm)?;
         let at = public_address(&options.url);
         let client = open_client(&options.url).map_err(|e| StoreError::Address { at: at.clone(), why: plain(&e) })?;
         let keys = Keys::new(&options.farm);

@@ -11,6 +11,14 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// No farm can have this name.
+    #[error("use the farm `{name}`: {why}")]
+    Farm {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Nobody answers.
     #[error("reach Redis at {at}: {why}")]
     Unreachable {

@@ -9,6 +9,9 @@ impl StoreError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Address { .. } => "write redis://host:6379, rediss://host:6379 (TLS) or unix:///path/to/redis.sock",
+            Self::Farm { .. } => {
+                "a farm's name has up to 100 letters (a to z), digits, `-`, `_` and `.`, and does not begin with `.`"
+            }
             Self::Unreachable { why, .. } if why.contains("certificate") => {
                 "the server's certificate must be signed for this name by an authority that this machine trusts: put that authority's PEM file into the machine's store, or name it in SSL_CERT_FILE"
             }

@@ -2,6 +2,28 @@
 //!
 //! One farm is one hash tag, so that a claim, its locks and its gates are one atomic script.
 
+use crate::error::StoreError;
+
+/// Most characters of a farm's name.
+const NAME: usize = 100;
+
+/// Whether a farm can have this name: it is in the hash tag of every key, in the patterns of ACLs, in channels, and names
+/// a folder of each of its workers.
+///
+/// # Errors
+/// [`StoreError::Farm`] says what it cannot be.
+pub fn check_farm(name: &str) -> Result<(), StoreError> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let why = match name {
+        "" => "it has no name",
+        _ if name.starts_with('.') => "its name begins with `.`",
+        _ if !name.chars().all(fine) => "there are characters in its name that it cannot have",
+        _ if name.len() > NAME => "its name is too long",
+        _ => return Ok(()),
+    };
+    Err(StoreError::Farm { name: name.chars().take(NAME).collect(), why })
+}
+
 /// Makes the keys of one farm.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {

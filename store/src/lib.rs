@@ -44,6 +44,7 @@ pub use drain::{Served, Service};
 pub use error::StoreError;
 pub use heads::{JobHead, Pool};
 pub use history::History;
+pub use keys::check_farm;
 pub use log::Logged;
 pub use memory::Memory;
 pub use next::{Claim, NextCall, NextReply, TaskResult, Verdict, Want};

@@ -41,7 +41,8 @@ impl WorkerError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Setting(_) | Self::Store(StoreError::Address { .. } | StoreError::NoDatabase { .. }) => 2,
+            Self::Setting(_)
+            | Self::Store(StoreError::Address { .. } | StoreError::Farm { .. } | StoreError::NoDatabase { .. }) => 2,
             _ => 3,
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use remuda_protocol::spec::canonical_labels;
+use remuda_store::check_farm;
 use uuid::Uuid;
 
 use crate::cli::Arguments;
@@ -45,8 +46,9 @@ impl Settings {
     /// Fills in what was not said.
     ///
     /// # Errors
-    /// [`WorkerError::Setting`] names what is wrong.
+    /// [`WorkerError::Setting`] names what is wrong, or the store does what is wrong with the farm's name.
     pub fn new(args: Arguments) -> Result<Self, WorkerError> {
+        check_farm(&args.farm)?; // before it names a folder
         let host =
             nix::unistd::gethostname().map_or_else(|_| "unknown".to_owned(), |h| h.to_string_lossy().into_owned());
         let state = match (args.embedded, args.state) {

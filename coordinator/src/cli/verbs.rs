@@ -211,12 +211,13 @@ pub enum WorkersVerb {
 
 /// Workers chosen by name.
 #[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
 pub struct Chosen {
     /// Host names, or ids or unique beginnings of them
-    #[arg(value_name = "WORKER", required_unless_present = "all")]
+    #[arg(value_name = "WORKER")]
     pub workers: Vec<String>,
     /// All of them
-    #[arg(long, conflicts_with = "workers")]
+    #[arg(long)]
     pub all: bool,
 }
 

@@ -162,7 +162,7 @@ async fn workers(store: &Store, found: &mut Vec<Finding>) {
     let others: Vec<String> = workers
         .iter()
         .filter(|w| w.version != env!("CARGO_PKG_VERSION"))
-        .map(|w| format!("{} has {}", w.host, w.version))
+        .map(|w| format!("{} has {}", w.name, w.version))
         .collect();
     let health = if others.is_empty() && drained < workers.len() { Health::Good } else { Health::Doubtful };
     let versions =

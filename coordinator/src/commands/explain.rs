@@ -49,7 +49,7 @@ pub async fn run(global: &Global, args: &Explain) -> Result<Exit, Error> {
     }
     if record.as_ref().is_none_or(|r| r.outcome.is_none()) {
         for (worker, refusal) in job.refusals() {
-            println!("  {} cannot run it: {}", worker.host, refusal.reason);
+            println!("  {} cannot run it: {}", worker.name, refusal.reason);
         }
     }
     if let Some(before) = record.as_ref().and_then(before) {
@@ -85,14 +85,14 @@ fn sentence(job: &Overview, found: &Found, record: Option<&TaskRecord>) -> Strin
             Some((worker, slot)) if slot.task == found.task && slot.ms.is_some() => {
                 format!(
                     "runs on {}/{} for {}{}",
-                    worker.host,
+                    worker.name,
                     slot.slot,
                     length(Duration::from_millis(slot.ms.unwrap_or(0))),
                     slot.holding()
                 )
             }
             Some((worker, slot)) => {
-                format!("queued on {}/{}: it runs what comes before{}", worker.host, slot.slot, slot.holding())
+                format!("queued on {}/{}: it runs what comes before{}", worker.name, slot.slot, slot.holding())
             }
             None => "claimed a moment ago, or its worker has just died".into(),
         },

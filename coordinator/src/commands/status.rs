@@ -101,7 +101,7 @@ async fn one(farm: &Farm, job: &Overview, as_json: bool) -> Result<(), Error> {
     println!("groups");
     print!("{}", groups(job));
     for (worker, refusal) in job.refusals() {
-        println!("  {} cannot run it: {}", worker.host, refusal.reason);
+        println!("  {} cannot run it: {}", worker.name, refusal.reason);
     }
     if !running.is_empty() {
         println!("running");
@@ -121,7 +121,7 @@ pub fn running_line(worker: &Worker, task: &RunningTask, id: &str) -> String {
     let since =
         task.ms.map_or_else(|| "not begun".to_owned(), |ms| format!("for {}", length(Duration::from_millis(ms))));
     let queued = if task.queued > 0 { format!(", {} more in hand", task.queued) } else { String::new() };
-    format!("{}/{} {} {since}{}{queued}", worker.host, task.slot, name(id), task.holding())
+    format!("{}/{} {} {since}{}{queued}", worker.name, task.slot, name(id), task.holding())
 }
 
 fn groups(job: &Overview) -> String {

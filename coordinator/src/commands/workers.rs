@@ -52,7 +52,7 @@ async fn list(farm: &Farm, as_json: bool) -> Result<Exit, Error> {
         let books = &worker.books;
         table.row([
             worker.host.clone(),
-            books.id.chars().take(8).collect(),
+            worker.short_id(),
             books.slots.to_string(),
             worker.running.len().to_string(),
             state(worker).to_owned(),
@@ -90,7 +90,7 @@ async fn ask(farm: &Farm, chosen: &Chosen, service: Service, what: &str) -> Resu
         let found: Vec<&Worker> =
             workers.iter().filter(|w| w.host == *text || w.books.id.starts_with(text.as_str())).collect();
         if found.is_empty() {
-            let known: Vec<&str> = workers.iter().map(|w| w.host.as_str()).collect();
+            let known: Vec<&str> = workers.iter().map(|w| w.name.as_str()).collect();
             return Err(Error::Usage(format!(
                 "there is no worker `{text}` on farm `{}`; there are: {}",
                 farm.store.farm(),
@@ -104,7 +104,7 @@ async fn ask(farm: &Farm, chosen: &Chosen, service: Service, what: &str) -> Resu
     }
     let mut leaving = Vec::new();
     for worker in &asked {
-        let name = format!("{} ({})", worker.host, worker.books.id.chars().take(8).collect::<String>());
+        let name = format!("{} ({})", worker.host, worker.short_id());
         match farm.store.drain(&worker.books.id, service).await? {
             Served::Asked => println!("{name} {what}"),
             Served::Unknown => println!("{name} has left meanwhile"),

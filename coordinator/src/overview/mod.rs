@@ -23,6 +23,8 @@ pub struct Worker {
     pub books: WorkerSnapshot,
     /// Its host.
     pub host: String,
+    /// What people call it: its host, and where several are on one host the beginning of its id.
+    pub name: String,
     /// Its program's version.
     pub version: String,
     /// What runs in its slots.
@@ -49,6 +51,14 @@ pub struct RunningTask {
     pub queued: u32,
     /// Items of pools that it holds.
     pub locks: BTreeMap<String, Vec<String>>,
+}
+
+impl Worker {
+    /// The beginning of its id.
+    #[must_use]
+    pub fn short_id(&self) -> String {
+        self.books.id.chars().take(8).collect()
+    }
 }
 
 impl RunningTask {
@@ -94,7 +104,7 @@ pub async fn workers(store: &Store) -> Result<Vec<Worker>, StoreError> {
         let books = store.workers().await?;
         let all_said = books.iter().all(|worker| worker.seen_ms >= asked_ms);
         if all_said || tokio::time::Instant::now() > deadline {
-            return Ok(books.into_iter().map(worker).collect());
+            return Ok(named(books.into_iter().map(worker).collect()));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -104,7 +114,20 @@ fn worker(books: WorkerSnapshot) -> Worker {
     let about: serde_json::Value = serde_json::from_str(&books.about).unwrap_or_default();
     let word = |name: &str| about.get(name).and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
     let running = serde_json::from_str(&books.running).unwrap_or_default();
-    Worker { host: word("host"), version: word("version"), running, books }
+    Worker { host: word("host"), version: word("version"), name: String::new(), running, books }
+}
+
+/// Names workers so that each is told from the others.
+fn named(mut workers: Vec<Worker>) -> Vec<Worker> {
+    let mut of_host: BTreeMap<String, usize> = BTreeMap::new();
+    for worker in &workers {
+        *of_host.entry(worker.host.clone()).or_default() += 1;
+    }
+    for worker in &mut workers {
+        let alone = of_host.get(&worker.host) == Some(&1);
+        worker.name = if alone { worker.host.clone() } else { format!("{} {}", worker.host, worker.short_id()) };
+    }
+    workers
 }
 
 impl Overview {
@@ -253,6 +276,18 @@ mod tests {
         assert_eq!(word(&head, &Far::of(&[group(0, [0; 7], (0, 0))])), "empty");
         assert_eq!(word(&head, &Far::of(&[group(1, [1, 0, 0, 0, 0, 0, 0], (0, 0))])), "passed");
         assert_eq!(word(&head, &Far::of(&[up])), "passed");
+    }
+
+    #[test]
+    fn workers_of_one_host_are_told_apart_by_their_ids() {
+        let on = |host: &str, id: &str| Worker {
+            books: WorkerSnapshot { id: id.into(), ..WorkerSnapshot::default() },
+            host: host.into(),
+            ..Worker::default()
+        };
+        let all = named(vec![on("lab1", "4f6e0c1a-1"), on("lab2", "11111111-3"), on("lab1", "9b2d77e3-2")]);
+        let names: Vec<&str> = all.iter().map(|w| w.name.as_str()).collect();
+        assert_eq!(names, ["lab1 4f6e0c1a", "lab2", "lab1 9b2d77e3"]);
     }
 
     #[test]

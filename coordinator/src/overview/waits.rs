@@ -59,7 +59,7 @@ fn holders(pool: &Pool, workers: &[Worker]) -> String {
     let held: Vec<String> = workers
         .iter()
         .flat_map(|w| w.running.iter().map(move |r| (w, r)))
-        .filter_map(|(w, r)| Some(format!("{} by {}/{}", r.locks.get(&pool.name)?.join("+"), w.host, r.slot)))
+        .filter_map(|(w, r)| Some(format!("{} by {}/{}", r.locks.get(&pool.name)?.join("+"), w.name, r.slot)))
         .collect();
     if held.is_empty() { String::new() } else { format!(": {}", held.join(", ")) }
 }
@@ -86,7 +86,7 @@ mod tests {
 
     fn worker(labels: &str, running: Vec<RunningTask>) -> Worker {
         let books = WorkerSnapshot { labels: labels.into(), slots: 1, ..WorkerSnapshot::default() };
-        Worker { books, host: "lab1".into(), running, ..Worker::default() }
+        Worker { books, name: "lab1".into(), running, ..Worker::default() }
     }
 
     #[test]

@@ -72,3 +72,50 @@ fn a_worker_that_was_asked_to_leave_is_not_said_to_come_back() {
     lab.run(&["wait", &job]).exits(0);
     lab.until("it to leave", &["workers", "--json"], |s| s.out.trim() == "[]");
 }
+
+#[test]
+fn workers_of_one_host_are_told_apart() {
+    let Lab { ranch, farm } = Lab::new("1");
+    let lab = Lab { farm: farm.with_worker(&ranch, &["--slots", "1"]), ranch };
+    let list = lab.until("two workers", &["workers", "--json"], |s| s.out.matches("\"idle\"").count() == 2).out;
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let name = |i: usize| {
+        let word = |field: &str| list[i][field].as_str().unwrap().to_owned();
+        format!("{} {}", word("host"), &word("id")[..8])
+    };
+    let names = [name(0), name(1)];
+    let seen = lab.run(&["workers", "drain", "nosuch"]).exits(2);
+    seen.says(&[&format!("there are: {}", names.join(", "))]);
+    lab.items("while [ ! -e go ]; do sleep 0.05; done # {item}", "\"x\", \"y\"");
+    let id = lab.submit(&[]);
+    let seen = lab.until("both to run", &["status", &id], |s| s.out.matches("/0 ").count() == 2).out;
+    assert!(names.iter().all(|name| seen.contains(&format!("  {name}/0 "))), "{seen}");
+    let seen = lab.run(&["explain", "x"]).exits(0).out;
+    assert!(names.iter().any(|name| seen.contains(&format!("runs on {name}/0 for "))), "{seen}");
+    lab.ranch.write("go", "");
+    lab.run(&["wait", &id]).exits(0);
+}
+
+#[test]
+fn whom_to_bring_back_must_be_said_and_all_is_a_word_for_it() {
+    let ranch = Ranch::new();
+    for verb in ["drain", "resume", "remove"] {
+        ranch.run(&["workers", verb]).exits(2).says(&["<WORKER|--all>"]);
+        ranch.run(&["workers", verb, "lab7", "--all"]).exits(2).says(&["cannot be used with"]);
+    }
+}
+
+#[test]
+fn a_farm_is_not_called_what_keys_and_folders_cannot_be() {
+    let (ranch, farm) = (Ranch::new(), Farm::start(&[]));
+    let redis = ["--redis", farm.url_str()];
+    for name in ["bad farm!", "a{b}", "../up", ".hidden", "f\u{fc}r"] {
+        let each = ["each", "true", ":::", "a"];
+        for (redis, verb) in [(&redis[..], &["status"][..]), (&redis, &each), (&[], &each), (&redis, &["worker"])] {
+            let said = format!("use the farm `{name}`: ");
+            let seen = ranch.run(&[redis, &["--farm", name], verb].concat()).exits(2);
+            seen.says(&[&said, "hint: a farm's name has up to 100 letters (a to z), digits, `-`, `_` and `.`"]);
+        }
+    }
+    ranch.run(&[&redis[..], &["--farm", "Lab-1.a_b", "status"]].concat()).exits(0);
+}
