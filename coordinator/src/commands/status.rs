@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use remuda_protocol::outcome::Outcome;
+use remuda_store::JobHead;
+use serde_json::{Map, Value, json};
 
 use crate::cli::Global;
 use crate::cli::verbs::Status;
@@ -41,15 +43,13 @@ async fn all(farm: &Farm, as_json: bool) -> Result<(), Error> {
         let far = Far::of(&farm.store.snapshot(&head.id).await?.groups);
         let slots = workers.iter().flat_map(|w| &w.running).filter(|r| r.job == head.id).count();
         let eta = if head.ended_ms.is_none() { far.eta(slots) } else { None };
-        let since = Duration::from_millis(now.saturating_sub(head.created_ms));
-        values.push(json!({"id": head.id, "name": head.name, "submitter": head.submitter, "state": head.state,
-            "reason": head.reason, "since_ms": since.as_millis() as u64, "took_ms": overview::age(head, now).as_millis() as u64,
-            "done": far.done, "total": far.total, "failed": far.failed, "slots": slots,
-            "eta_ms": eta.map(|e| e.as_millis() as u64), "detached": head.detached}));
+        let mut value = head_value(head, &far, now);
+        value.extend([("slots", json!(slots)), ("eta_ms", json!(eta.map(|e| e.as_millis() as u64)))].map(field));
+        values.push(Value::Object(value));
         let failed = if far.failed > 0 { format!(", {} failed", far.failed) } else { String::new() };
         table.row([
             head.id.chars().take(8).collect(),
-            length(since),
+            length(overview::since(head, now)),
             overview::word(head, &far).to_owned(),
             format!("{}/{}{failed}", far.done, far.total),
             eta.map(length).unwrap_or_default(),
@@ -93,9 +93,9 @@ async fn one(farm: &Farm, job: &Overview, as_json: bool) -> Result<(), Error> {
         job.head.submitter,
         overview::word(&job.head, &far),
         if job.head.ended_ms.is_some() {
-            format!(" after {}", length(job.age()))
+            format!(" after {}", length(job.took()))
         } else {
-            format!(" for {}", length(job.age()))
+            format!(" for {}", length(job.took()))
         },
     );
     println!("groups");
@@ -115,6 +115,31 @@ async fn one(farm: &Farm, job: &Overview, as_json: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// What both lists say of a job. `shown` is its state in the word that people read.
+fn head_value(head: &JobHead, far: &Far, now: u64) -> Map<String, Value> {
+    let ms = |time: Duration| json!(time.as_millis() as u64);
+    let fields = [
+        ("id", json!(head.id)),
+        ("name", json!(head.name)),
+        ("submitter", json!(head.submitter)),
+        ("state", json!(head.state)),
+        ("shown", json!(overview::word(head, far))),
+        ("reason", json!(head.reason)),
+        ("since_ms", ms(overview::since(head, now))),
+        ("took_ms", ms(overview::took(head, now))),
+        ("done", json!(far.done)),
+        ("cancelled", json!(far.cancelled)),
+        ("total", json!(far.total)),
+        ("failed", json!(far.failed)),
+        ("detached", json!(head.detached)),
+    ];
+    fields.map(field).into_iter().collect()
+}
+
+fn field((name, value): (&str, Value)) -> (String, Value) {
+    (name.to_owned(), value)
+}
+
 /// `lab1/0 test_x for 12.3s, holding boards=b1, 3 more in hand`.
 #[must_use]
 pub fn running_line(worker: &Worker, task: &RunningTask, id: &str) -> String {
@@ -127,10 +152,12 @@ pub fn running_line(worker: &Worker, task: &RunningTask, id: &str) -> String {
 fn groups(job: &Overview) -> String {
     let mut text = String::new();
     for (number, group) in (0..).zip(&job.state.groups) {
-        let done: u32 = group.ended.iter().sum();
+        let ended: u32 = group.ended.iter().sum();
         let far = Far::of(std::slice::from_ref(group));
+        let cancelled = group.ended[Outcome::ALL.iter().position(|o| *o == Outcome::Cancelled).unwrap_or_default()];
         let slots = job.running().filter(|(_, task)| task.group == number).count();
-        let mut parts = vec![format!("{done}/{} ended", group.added)];
+        let mut parts = vec![format!("{}/{} ended", ended - cancelled, group.added)];
+        parts.extend((cancelled > 0).then(|| format!("{cancelled} cancelled")));
         parts.extend((far.failed > 0).then(|| format!("{} failed", far.failed)));
         parts.extend(far.eta(slots).map(|eta| format!("ETA {}", length(eta))));
         text.push_str(&format!("  {} ({}): {}, {}\n", group.name, group.kind, group.state, parts.join(", ")));
@@ -138,7 +165,7 @@ fn groups(job: &Overview) -> String {
             text.push_str(&format!("      because: {}\n", group.reason));
         }
         if let Some(why) = waits::why(&job.spec, &job.state, number, &job.workers, &job.pools) {
-            let waiting = group.added.saturating_sub(done + group.running);
+            let waiting = group.added.saturating_sub(ended + group.running);
             text.push_str(&format!("      {} waiting: {why}\n", count(waiting.into(), "task")));
         }
     }
@@ -150,7 +177,7 @@ fn as_value(job: &Overview, running: &[(&Worker, &RunningTask, String)]) -> Valu
         .zip(&job.state.groups)
         .map(|(number, g)| {
             let ended: serde_json::Map<String, Value> =
-                remuda_protocol::outcome::Outcome::ALL.iter().zip(g.ended).map(|(o, n)| (o.word().to_owned(), json!(n))).collect();
+                Outcome::ALL.iter().zip(g.ended).map(|(o, n)| (o.word().to_owned(), json!(n))).collect();
             json!({"name": g.name, "kind": g.kind, "state": g.state, "reason": g.reason, "added": g.added, "ready": g.ready,
                 "running": g.running, "ended": ended, "flaky": g.flaky,
                 "waits": waits::why(&job.spec, &job.state, number, &job.workers, &job.pools)})
@@ -162,7 +189,7 @@ fn as_value(job: &Overview, running: &[(&Worker, &RunningTask, String)]) -> Valu
         .collect();
     let refusals: Vec<Value> =
         job.refusals().map(|(w, r)| json!({"host": w.host, "worker": w.books.id, "reason": r.reason})).collect();
-    json!({"id": job.head.id, "name": job.head.name, "submitter": job.head.submitter, "state": job.head.state,
-        "reason": job.head.reason, "detached": job.head.detached, "since_ms": job.age().as_millis() as u64, "groups": groups,
-        "running": running, "refusals": refusals})
+    let mut value = head_value(&job.head, &Far::of(&job.state.groups), job.now_ms);
+    value.extend([("groups", json!(groups)), ("running", json!(running)), ("refusals", json!(refusals))].map(field));
+    Value::Object(value)
 }

@@ -167,24 +167,32 @@ impl Overview {
         self.workers.iter().filter_map(move |worker| Some((worker, said(worker)?)))
     }
 
-    /// Since its start, or from start to end.
+    /// From its start to its end, or until now.
     #[must_use]
-    pub fn age(&self) -> Duration {
-        age(&self.head, self.now_ms)
+    pub fn took(&self) -> Duration {
+        took(&self.head, self.now_ms)
     }
 }
 
-/// Since a job's start, or from its start to its end.
+/// Since a job's start, whether it has ended or not.
 #[must_use]
-pub fn age(head: &JobHead, now_ms: u64) -> Duration {
+pub fn since(head: &JobHead, now_ms: u64) -> Duration {
+    Duration::from_millis(now_ms.saturating_sub(head.created_ms))
+}
+
+/// From a job's start to its end, or until now.
+#[must_use]
+pub fn took(head: &JobHead, now_ms: u64) -> Duration {
     Duration::from_millis(head.ended_ms.unwrap_or(now_ms).saturating_sub(head.created_ms))
 }
 
 /// How far a job's tests are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Far {
-    /// Ended.
+    /// Ended otherwise than by being cancelled.
     pub done: u32,
+    /// Cancelled: most of them have never run.
+    pub cancelled: u32,
     /// Known.
     pub total: u32,
     /// Failed, errored, timed out or lost.
@@ -204,12 +212,15 @@ impl Far {
         let (tests, rest): (Vec<_>, Vec<_>) = groups.iter().partition(|g| g.kind == GroupKind::Tests.word());
         let provisioning = rest.iter().filter(|g| g.kind == GroupKind::Provision.word());
         let others = provisioning.map(|g| g.added).sum();
+        let of = |group: &GroupSnapshot, which: fn(Outcome) -> bool| -> u32 {
+            Outcome::ALL.iter().zip(group.ended).filter(|(o, _)| which(**o)).map(|(_, n)| n).sum()
+        };
         tests.iter().fold(Self { others, ..Self::default() }, |sum, group| Self {
             others,
-            done: sum.done + group.ended.iter().sum::<u32>(),
+            done: sum.done + of(group, |outcome| outcome != Outcome::Cancelled),
+            cancelled: sum.cancelled + of(group, |outcome| outcome == Outcome::Cancelled),
             total: sum.total + group.added,
-            failed: sum.failed
-                + Outcome::ALL.iter().zip(group.ended).filter(|(o, _)| o.is_failure()).map(|(_, n)| n).sum::<u32>(),
+            failed: sum.failed + of(group, Outcome::is_failure),
             running: sum.running + group.running,
             measured: (sum.measured.0 + group.measured.0, sum.measured.1 + group.measured.1),
         })
@@ -227,10 +238,16 @@ impl Far {
         text
     }
 
-    /// How long it will still take with `slots`, from what its tests took so far.
+    /// Known and not ended.
+    #[must_use]
+    pub fn left(&self) -> u32 {
+        self.total.saturating_sub(self.done + self.cancelled)
+    }
+
+    /// How long it will still take with the `slots` that run it now, from what its tests took so far; `None` if it stands.
     #[must_use]
     pub fn eta(&self, slots: usize) -> Option<Duration> {
-        let left = u64::from(self.total.saturating_sub(self.done));
+        let left = u64::from(self.left());
         let mean = self.measured.1.checked_div(self.measured.0)?;
         (left > 0 && slots > 0).then(|| Duration::from_micros(mean * left / slots as u64))
     }
@@ -260,11 +277,11 @@ mod tests {
     #[test]
     fn the_rest_takes_what_the_first_took() {
         let far = Far::of(&[
-            group(10, [3, 1, 0, 0, 0, 1, 0], (4, 8_000_000)),
+            group(13, [3, 1, 0, 0, 0, 1, 3], (4, 8_000_000)),
             GroupSnapshot { kind: "collect".into(), added: 1, ..GroupSnapshot::default() },
         ]);
-        assert_eq!((far.done, far.total, far.failed), (5, 10, 1));
-        assert_eq!(far.sentence(), "5 of 10 done, 1 failed");
+        assert_eq!((far.done, far.total, far.failed), (5, 13, 1), "what was cancelled is not done");
+        assert_eq!(far.sentence(), "5 of 13 done, 1 failed");
         assert_eq!(far.eta(2), Some(Duration::from_secs(5)));
         assert_eq!((far.eta(0), Far::default().eta(2)), (None, None));
     }

@@ -119,3 +119,38 @@ fn a_farm_is_not_called_what_keys_and_folders_cannot_be() {
     }
     ranch.run(&[&redis[..], &["--farm", "Lab-1.a_b", "status"]].concat()).exits(0);
 }
+
+/// A job in `status --json` and in `status JOB --json`.
+fn both(lab: &Lab, id: &str) -> [serde_json::Value; 2] {
+    let all: serde_json::Value = serde_json::from_str(&lab.run(&["status", "--json"]).exits(0).out).unwrap();
+    let one = serde_json::from_str(&lab.run(&["status", id, "--json"]).exits(0).out).unwrap();
+    [all.as_array().unwrap().iter().find(|job| job["id"] == id).unwrap().clone(), one]
+}
+
+#[test]
+fn both_lists_of_jobs_say_the_same_of_one() {
+    let lab = Lab::new("1");
+    lab.items("while [ ! -e go ]; do sleep 0.05; done # {item}", "\"x\", \"y\"");
+    let id = lab.submit(&[]);
+    lab.until("it to run", &["status", "--json", &id], |s| s.out.contains("\"slot\":"));
+    for job in both(&lab, &id) {
+        assert_eq!((job["state"].as_str(), job["shown"].as_str()), (Some("sealed"), Some("running")), "{job}");
+    }
+    lab.run(&["cancel", &id]).exits(0);
+    lab.run(&["wait", &id]).exits(6);
+    let text = lab.run(&["status"]).exits(0).out;
+    assert!(text.contains("cancelled  0/2"), "{text}");
+    let text = lab.run(&["status", &id]).exits(0).out;
+    assert!(text.contains("0/2 ended, 2 cancelled"), "{text}");
+    let took: Vec<u64> = both(&lab, &id)
+        .iter()
+        .map(|job| {
+            assert_eq!((&job["done"], &job["cancelled"], &job["total"]), (&0.into(), &2.into(), &2.into()), "{job}");
+            assert_eq!(job["shown"], "cancelled");
+            let [since, took] = ["since_ms", "took_ms"].map(|name| job[name].as_u64().unwrap());
+            assert!(since > took, "an age goes on: {job}");
+            took
+        })
+        .collect();
+    assert_eq!(took[0], took[1]);
+}
