@@ -129,6 +129,6 @@ fn head(id: String, fields: &[String], retire_ms: Option<u64>, owner_until_ms: O
 
 /// Scores are times in ms, which a double holds exactly.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
-fn whole(score: f64) -> u64 {
+pub(crate) fn whole(score: f64) -> u64 {
     score.clamp(0.0, 9e15) as u64
 }

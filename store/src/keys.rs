@@ -105,6 +105,21 @@ impl Keys {
         self.key(&format!("w:{worker}"))
     }
 
+    /// Set: fences that a worker holds.
+    pub(crate) fn held(&self, worker: &str) -> String {
+        self.key(&format!("held:{worker}"))
+    }
+
+    /// Hash: a claim.
+    pub(crate) fn claim(&self, fence: &str) -> String {
+        self.key(&format!("claim:{fence}"))
+    }
+
+    /// Sorted set: fences by the end of their lease.
+    pub(crate) fn lease(&self) -> String {
+        self.key("lease")
+    }
+
     /// Sorted set: jobs by start.
     pub(crate) fn jobs(&self) -> String {
         self.key("jobs")

@@ -15,6 +15,7 @@ mod drain;
 mod error;
 mod gc;
 mod heads;
+mod held;
 mod hint;
 mod history;
 mod keys;
@@ -43,6 +44,7 @@ pub use coordinator::{Coordinator, CoordinatorError, Following, TaskEvent, Work}
 pub use drain::{Served, Service};
 pub use error::StoreError;
 pub use heads::{JobHead, Pool};
+pub use held::HeldClaim;
 pub use history::History;
 pub use keys::check_farm;
 pub use log::Logged;

@@ -205,7 +205,7 @@ pub enum WorkersVerb {
     Drain(Chosen),
     /// Let them take work again
     Resume(Chosen),
-    /// Let them end what they run and leave the farm; forget dead ones
+    /// Let them end what they run and leave the farm; dead ones are forgotten by themselves
     Remove(Chosen),
 }
 

@@ -159,18 +159,21 @@ async fn workers(store: &Store, found: &mut Vec<Finding>) {
         n if n < workers.len() => format!("; {n} of them drained"),
         _ => "; none takes work: `remuda workers resume --all` brings those back that were drained".to_owned(),
     };
+    let silent: Vec<String> = workers.iter().filter_map(overview::Worker::silence).collect();
     let others: Vec<String> = workers
         .iter()
         .filter(|w| w.version != env!("CARGO_PKG_VERSION"))
         .map(|w| format!("{} has {}", w.name, w.version))
         .collect();
-    let health = if others.is_empty() && drained < workers.len() { Health::Good } else { Health::Doubtful };
+    let fine = others.is_empty() && silent.is_empty() && drained < workers.len();
+    let health = if fine { Health::Good } else { Health::Doubtful };
+    let silence = silent.iter().map(|says| format!("; {says}")).collect::<String>();
     let versions =
         if others.is_empty() { String::new() } else { format!("; another version than this: {}", others.join(", ")) };
     found.push(finding(
         health,
         "workers",
-        format!("{}, {}{service}{versions}", count(workers.len() as u64, "worker"), count(slots, "slot")),
+        format!("{}, {}{service}{silence}{versions}", count(workers.len() as u64, "worker"), count(slots, "slot")),
     ));
 }
 

@@ -11,7 +11,7 @@ use crate::cli::verbs::Explain;
 use crate::error::{Error, Exit};
 use crate::farm::Farm;
 use crate::overview::tasks::Found;
-use crate::overview::{Overview, waits};
+use crate::overview::{Overview, Worker, waits};
 use crate::report::rerun;
 use crate::report::text::{count, length, name, status_word};
 
@@ -75,6 +75,14 @@ fn before(record: &TaskRecord) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// Of a task in the hands of a worker that does not answer.
+fn held(job: &Overview, fence: u64) -> Option<String> {
+    let of = |worker: &Worker| worker.held.iter().find(|claim| claim.fence == fence).map(|claim| claim.until_ms);
+    let (worker, until) = job.workers.iter().find_map(|worker| Some((worker, of(worker)?)))?;
+    let wait = length(Duration::from_millis(until.saturating_sub(job.now_ms)));
+    Some(format!("{}: it goes back when its lease ends, in {wait}", worker.silence()?))
+}
+
 fn sentence(job: &Overview, found: &Found, record: Option<&TaskRecord>) -> String {
     let group = &job.state.groups[found.group as usize];
     match record {
@@ -94,7 +102,9 @@ fn sentence(job: &Overview, found: &Found, record: Option<&TaskRecord>) -> Strin
             Some((worker, slot)) => {
                 format!("queued on {}/{}: it runs what comes before{}", worker.name, slot.slot, slot.holding())
             }
-            None => "claimed a moment ago, or its worker has just died".into(),
+            None => {
+                held(job, record.fence).unwrap_or_else(|| "claimed a moment ago, or its worker has just died".into())
+            }
         },
         _ if group.state == "skipped" || group.state == "cancelled" => {
             let why = if group.reason.is_empty() { String::new() } else { format!(": {}", group.reason) };

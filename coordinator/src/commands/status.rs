@@ -70,8 +70,12 @@ async fn all(farm: &Farm, as_json: bool) -> Result<(), Error> {
 
 fn crew(workers: &[Worker]) -> String {
     let slots: u64 = workers.iter().map(|w| u64::from(w.books.slots)).sum();
-    let busy: usize = workers.iter().map(|w| w.running.len()).sum();
-    format!("{}, {}, {busy} busy", count(workers.len() as u64, "worker"), count(slots, "slot"))
+    let busy: usize = workers.iter().map(Worker::busy).sum();
+    let silent = match workers.iter().filter(|w| w.silent.is_some()).count() {
+        0 => String::new(),
+        n => format!("; {n} of them silent"),
+    };
+    format!("{}, {}, {busy} busy{silent}", count(workers.len() as u64, "worker"), count(slots, "slot"))
 }
 
 async fn one(farm: &Farm, job: &Overview, as_json: bool) -> Result<(), Error> {
@@ -112,7 +116,21 @@ async fn one(farm: &Farm, job: &Overview, as_json: bool) -> Result<(), Error> {
     if running.len() > SHOWN {
         println!("  and {} more", running.len() - SHOWN);
     }
+    for line in silent(job) {
+        println!("{line}");
+    }
     Ok(())
+}
+
+/// What workers hold that do not answer, and when others get it.
+fn silent(job: &Overview) -> Vec<String> {
+    let line = |worker: &Worker| {
+        let its = || worker.held.iter().filter(|claim| claim.job == job.head.id);
+        let (left, until) = (its().map(|claim| u64::from(claim.left)).sum(), its().map(|claim| claim.until_ms).max()?);
+        let wait = Duration::from_millis(until.saturating_sub(job.now_ms));
+        Some(format!("{} and holds {}: its lease ends in {}", worker.silence()?, count(left, "task"), length(wait)))
+    };
+    job.workers.iter().filter_map(line).collect()
 }
 
 /// What both lists say of a job. `shown` is its state in the word that people read.

@@ -54,7 +54,7 @@ async fn list(farm: &Farm, as_json: bool) -> Result<Exit, Error> {
             worker.host.clone(),
             worker.short_id(),
             books.slots.to_string(),
-            worker.running.len().to_string(),
+            worker.busy().to_string(),
             state(worker).to_owned(),
             format!("{} ago", length(Duration::from_millis(now.saturating_sub(books.seen_ms.max(books.joined_ms))))),
             worker.version.clone(),
@@ -67,6 +67,7 @@ async fn list(farm: &Farm, as_json: bool) -> Result<Exit, Error> {
 
 fn state(worker: &Worker) -> &'static str {
     match (worker.books.drain, worker.running.is_empty()) {
+        _ if worker.silent.is_some() => "silent",
         _ if worker.books.leaving => "leaving",
         (true, true) => "drained",
         (true, false) => "draining",
@@ -106,6 +107,9 @@ async fn ask(farm: &Farm, chosen: &Chosen, service: Service, what: &str) -> Resu
     for worker in &asked {
         let name = format!("{} ({})", worker.host, worker.short_id());
         match farm.store.drain(&worker.books.id, service).await? {
+            Served::Asked if worker.silent.is_some() => {
+                println!("{name} is silent: it is told if it comes back, and forgotten when its leases have ended")
+            }
             Served::Asked => println!("{name} {what}"),
             Served::Unknown => println!("{name} has left meanwhile"),
             Served::Leaving if service == Service::Full => leaving.push(name),

@@ -1,74 +1,21 @@
 //! What is on a farm at this moment, read for people: jobs, what runs where, what waits and why. `commands/status`,
 //! `explain` and `workers` show it. Reads only; follows nothing.
 
+pub mod crew;
 pub mod tasks;
 pub mod waits;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use remuda_protocol::lifecycle::JobState;
 use remuda_protocol::outcome::Outcome;
 use remuda_protocol::spec::{GroupKind, JobSpec};
-use remuda_store::{GroupSnapshot, JobHead, JobSnapshot, Pool, Refusal, Store, StoreError, WorkerSnapshot};
-use serde::Deserialize;
+use remuda_store::{GroupSnapshot, JobHead, JobSnapshot, Pool, Refusal, Store, StoreError};
 
 use crate::follow::fit;
 use crate::report::reason;
 
-/// A worker as it last described itself.
-#[derive(Clone, Debug, Default)]
-pub struct Worker {
-    /// What the books say.
-    pub books: WorkerSnapshot,
-    /// Its host.
-    pub host: String,
-    /// What people call it: its host, and where several are on one host the beginning of its id.
-    pub name: String,
-    /// Its program's version.
-    pub version: String,
-    /// What runs in its slots.
-    pub running: Vec<RunningTask>,
-}
-
-/// A slot at work.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct RunningTask {
-    /// The worker's slot.
-    pub slot: u32,
-    /// Job id.
-    pub job: String,
-    /// Group number.
-    pub group: u32,
-    /// Task number.
-    pub task: u32,
-    /// Fence of its claim.
-    pub fence: u64,
-    /// Since its start, ms, if it has started.
-    pub ms: Option<u64>,
-    /// More tasks in the slot's hands.
-    pub queued: u32,
-    /// Items of pools that it holds.
-    pub locks: BTreeMap<String, Vec<String>>,
-}
-
-impl Worker {
-    /// The beginning of its id.
-    #[must_use]
-    pub fn short_id(&self) -> String {
-        self.books.id.chars().take(8).collect()
-    }
-}
-
-impl RunningTask {
-    /// ` holding boards=b1+b2`, or nothing.
-    #[must_use]
-    pub fn holding(&self) -> String {
-        let locks: Vec<String> = self.locks.iter().map(|(pool, items)| format!("{pool}={}", items.join("+"))).collect();
-        if locks.is_empty() { String::new() } else { format!(", holding {}", locks.join(" ")) }
-    }
-}
+pub use crew::{RunningTask, Worker, workers};
 
 /// A job with everything that is known of it now.
 #[derive(Clone, Debug)]
@@ -85,49 +32,6 @@ pub struct Overview {
     pub pools: Vec<Pool>,
     /// Redis time, ms.
     pub now_ms: u64,
-}
-
-/// How long workers may take to say what they do now; then what they said last is shown.
-const FRESH: Duration = Duration::from_millis(400);
-/// How often their words are looked for.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// All workers of a farm, asked just now what they do.
-///
-/// # Errors
-/// The server's.
-pub async fn workers(store: &Store) -> Result<Vec<Worker>, StoreError> {
-    let asked_ms = store.now_ms().await?;
-    store.call_for_beats().await?;
-    let deadline = tokio::time::Instant::now() + FRESH;
-    loop {
-        let books = store.workers().await?;
-        let all_said = books.iter().all(|worker| worker.seen_ms >= asked_ms);
-        if all_said || tokio::time::Instant::now() > deadline {
-            return Ok(named(books.into_iter().map(worker).collect()));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-fn worker(books: WorkerSnapshot) -> Worker {
-    let about: serde_json::Value = serde_json::from_str(&books.about).unwrap_or_default();
-    let word = |name: &str| about.get(name).and_then(serde_json::Value::as_str).unwrap_or("?").to_owned();
-    let running = serde_json::from_str(&books.running).unwrap_or_default();
-    Worker { host: word("host"), version: word("version"), name: String::new(), running, books }
-}
-
-/// Names workers so that each is told from the others.
-fn named(mut workers: Vec<Worker>) -> Vec<Worker> {
-    let mut of_host: BTreeMap<String, usize> = BTreeMap::new();
-    for worker in &workers {
-        *of_host.entry(worker.host.clone()).or_default() += 1;
-    }
-    for worker in &mut workers {
-        let alone = of_host.get(&worker.host) == Some(&1);
-        worker.name = if alone { worker.host.clone() } else { format!("{} {}", worker.host, worker.short_id()) };
-    }
-    workers
 }
 
 impl Overview {
@@ -293,23 +197,5 @@ mod tests {
         assert_eq!(word(&head, &Far::of(&[group(0, [0; 7], (0, 0))])), "empty");
         assert_eq!(word(&head, &Far::of(&[group(1, [1, 0, 0, 0, 0, 0, 0], (0, 0))])), "passed");
         assert_eq!(word(&head, &Far::of(&[up])), "passed");
-    }
-
-    #[test]
-    fn workers_of_one_host_are_told_apart_by_their_ids() {
-        let on = |host: &str, id: &str| Worker {
-            books: WorkerSnapshot { id: id.into(), ..WorkerSnapshot::default() },
-            host: host.into(),
-            ..Worker::default()
-        };
-        let all = named(vec![on("lab1", "4f6e0c1a-1"), on("lab2", "11111111-3"), on("lab1", "9b2d77e3-2")]);
-        let names: Vec<&str> = all.iter().map(|w| w.name.as_str()).collect();
-        assert_eq!(names, ["lab1 4f6e0c1a", "lab2", "lab1 9b2d77e3"]);
-    }
-
-    #[test]
-    fn a_worker_that_says_nothing_is_still_a_worker() {
-        let books = WorkerSnapshot { about: "{".into(), running: String::new(), ..WorkerSnapshot::default() };
-        assert_eq!(worker(books).host, "?");
     }
 }

@@ -18,12 +18,17 @@ pub fn why(spec: &JobSpec, state: &JobSnapshot, group: u32, workers: &[Worker], 
     }
     let books: Vec<_> = workers.iter().map(|w| w.books.clone()).collect();
     let able = able(&books, &state.refusals);
+    let answering: Vec<_> = workers.iter().filter(|w| w.silent.is_none()).map(|w| w.books.clone()).collect();
     for lane in &own.lanes {
         if let Some(lack) = lack(&lane.labels, &books) {
             return Some(format!("no worker {}", lack.predicate("it")));
         }
         if lack(&lane.labels, &able).is_some() {
             return Some(format!("no worker that fits can run it: {}", reasons(&books, &state.refusals)));
+        }
+        if lack(&lane.labels, &answering).is_some() {
+            let silent: Vec<String> = workers.iter().filter_map(Worker::silence).collect();
+            return Some(format!("no worker that fits answers: {}", silent.join(", ")));
         }
         for (pool, &wanted) in &lane.locks {
             if let Some(pool) = pools.iter().find(|p| p.name == *pool).filter(|p| p.free < wanted) {
@@ -38,7 +43,7 @@ pub fn why(spec: &JobSpec, state: &JobSnapshot, group: u32, workers: &[Worker], 
     }
     let (slots, busy) = workers
         .iter()
-        .filter(|w| !w.books.drain)
+        .filter(|w| !w.books.drain && w.silent.is_none())
         .fold((0, 0), |sum, w| (sum.0 + w.books.slots as usize, sum.1 + w.running.len()));
     if busy >= slots {
         return Some(format!("all {slots} slots are busy{}", others(spec, workers)));

@@ -154,3 +154,29 @@ fn both_lists_of_jobs_say_the_same_of_one() {
         .collect();
     assert_eq!(took[0], took[1]);
 }
+
+#[test]
+fn a_worker_that_was_killed_is_silent_and_what_it_holds_is_named() {
+    let lab = Lab::new("1");
+    lab.items("while [ ! -e go ]; do sleep 0.05; done # {item}", "\"x\", \"y\"");
+    let id = lab.submit(&[]);
+    lab.until("it to run", &["status", "--json", &id], |s| s.out.contains("\"slot\":"));
+    lab.farm.kill_worker();
+    lab.until("silence", &["workers"], |s| s.out.contains(" silent "));
+    let seen = lab.run(&["status", &id]).exits(0).out;
+    assert!(
+        seen.contains(" has been silent for 1") && seen.contains(" and holds 1 task: its lease ends in "),
+        "{seen}"
+    );
+    assert!(seen.contains("waiting: no worker that fits answers: ") && !seen.contains("takes it next"), "{seen}");
+    assert!(lab.run(&["status"]).exits(0).out.contains("1 worker, 1 slot, 1 busy; 1 of them silent"));
+    let seen = lab.run(&["explain", "x"]).exits(0).out;
+    assert!(
+        seen.contains(" has been silent for 1") && seen.contains("it goes back when its lease ends, in "),
+        "{seen}"
+    );
+    let seen = lab.run(&["doctor"]).exits(0).out;
+    assert!(seen.contains(" look  workers    1 worker, 1 slot; ") && seen.contains("has been silent for"), "{seen}");
+    let seen = lab.run(&["workers", "remove", "--all"]).exits(0).out;
+    assert!(seen.contains("is silent: it is told if it comes back"), "{seen}");
+}
