@@ -58,6 +58,37 @@ fn log_of(head: &JobHead) -> RunLog {
     log
 }
 
+/// How long a job took that is over.
+fn took(head: &JobHead) -> Option<Duration> {
+    head.ended_ms.map(|end| Duration::from_millis(end.saturating_sub(head.created_ms)))
+}
+
+/// Who is told, and knows that it joins late.
+fn reporters(
+    request: &Request<'_>,
+    head: &JobHead,
+    visit: &Visit,
+    log: &RunLog,
+) -> Result<Vec<Box<dyn Reporter>>, Error> {
+    let created = i64::try_from(head.created_ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
+    let created = created.map_or_else(chrono::Local::now, |at| at.with_timezone(&chrono::Local));
+    let mut more: Vec<Box<dyn Reporter>> = Vec::new();
+    if let Some(path) = &visit.joblog {
+        let spec = Arc::new(request.plan.spec.clone());
+        let log = JobLog::new(outputs::stream(path, "--joblog")?, spec, created.to_utc(), true);
+        more.push(Box::new(log.map_err(|e| Error::report("the joblog", e))?));
+    }
+    let mut reporters = session::reporters(request, &log.file, created, more)?;
+    if visit.quiet {
+        reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
+    }
+    reporters.iter_mut().for_each(|r| r.joins_late());
+    if let Some(took) = took(head) {
+        reporters.iter_mut().for_each(|r| r.is_over_after(took));
+    }
+    Ok(reporters)
+}
+
 /// Follows a job to its end, from its first event.
 ///
 /// # Errors
@@ -79,28 +110,13 @@ pub async fn visit(farm: &Farm, head: &JobHead, visit: &Visit) -> Result<Exit, E
         look: &variable,
     };
     let log = log_of(head);
-    let created = i64::try_from(head.created_ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
-    let created = created.map_or_else(chrono::Local::now, |at| at.with_timezone(&chrono::Local));
-    let mut more: Vec<Box<dyn Reporter>> = Vec::new();
-    if let Some(path) = &visit.joblog {
-        let log = JobLog::new(outputs::stream(path, "--joblog")?, spec.clone(), created.to_utc(), true);
-        more.push(Box::new(log.map_err(|e| Error::report("the joblog", e))?));
-    }
-    let mut reporters = session::reporters(&request, &log.file, created, more)?;
-    if visit.quiet {
-        reporters = reporters.into_iter().map(crate::report::quiet::Quiet::over).collect();
-    }
-    reporters.iter_mut().for_each(|r| r.joins_late());
-    let took = head.ended_ms.map(|end| Duration::from_millis(end.saturating_sub(head.created_ms)));
-    if let Some(took) = took {
-        reporters.iter_mut().for_each(|r| r.is_over_after(took));
-    }
+    let reporters = reporters(&request, head, visit, &log)?;
     let age = Duration::from_millis(store.now_ms().await?.saturating_sub(head.created_ms));
     let start = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
     let usual = session::options(&request, &spec, false, &log.path);
     let options = Options {
         role: Role::Visitor { adopts: visit.adopts },
-        took,
+        took: took(head),
         patience: visit.patience,
         queue_timeout: visit.queue_timeout.unwrap_or(usual.queue_timeout),
         gives_up: visit.queue_timeout.is_some(),
