@@ -38,6 +38,9 @@ impl StoreError {
             Self::Forbidden { .. } => {
                 "give it what a farm needs: ACL SETUSER USER ~remuda:{FARM}:* &remuda:{FARM}:* +@all -@admin -@dangerous +info (FARM is `default` unless --farm says otherwise)"
             }
+            Self::UnknownJob { .. } => {
+                "it was freed (`remuda gc`, or a day after its end), or Redis lost its data: `appendonly yes` in its configuration keeps jobs over a restart; send it again"
+            }
             _ => return None,
         })
     }

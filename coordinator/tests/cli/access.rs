@@ -1,5 +1,9 @@
-//! Who may use a Redis, and which database of it: client and worker name what is missing, and the repair.
+//! Who may use a Redis, which database of it, and one that has lost its data: client and worker name what is missing, and
+//! the repair.
 
+use std::io::{Read, Write};
+
+use super::lab::Lab;
 use super::support::{Farm, Ranch, free_port};
 
 /// The rights that the hint names, of the farm `default`.
@@ -66,4 +70,23 @@ fn a_worker_says_how_to_repair_what_keeps_it_from_redis_as_the_client_does() {
             assert!(!seen.err.contains("guess"), "{}", seen.err);
         }
     }
+}
+
+#[test]
+fn a_job_that_redis_has_lost_is_missed_with_the_repair() {
+    let lab = Lab::new("1");
+    lab.items("while [ ! -e go ]; do sleep 0.05; done # {item}", "\"x\"");
+    let id = lab.submit(&[]);
+    let mut live = lab.ranch.start(&lab.with_farm(&["attach", &id]));
+    live.wait_for("claimed");
+    let mut redis = std::net::TcpStream::connect(("127.0.0.1", lab.farm.port)).unwrap();
+    redis.write_all(b"FLUSHALL\r\n").unwrap();
+    redis.read_exact(&mut [0; 5]).unwrap();
+    assert_eq!(live.end().code(), Some(3));
+    let shown = lab.ranch.console();
+    assert!(
+        shown.contains("error: cannot find job ") && shown.contains("or Redis lost its data: `appendonly"),
+        "{shown}"
+    );
+    lab.ranch.write("go", "");
 }
