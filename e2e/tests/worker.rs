@@ -73,9 +73,16 @@ async fn a_second_sigterm_kills_what_runs_and_gives_it_back() {
 #[tokio::test]
 async fn a_redis_that_is_gone_keeps_no_worker_from_leaving() {
     let mut fleet = Fleet::start(&[]).await;
-    let (idle, busy) = (fleet.worker(1, &["--label", "idle"]), fleet.worker(1, &[]));
+    let busy = fleet.worker(1, &[]);
     fleet.submit(&fleet.commands("j1", "echo {} >> begun; sleep 600"), &[Fleet::items(1)]).await;
     until("the task to begin", 10, async || lines(&fleet.path().join("begun")).len() == 1).await;
+    let idle = fleet.worker(1, &[]); // not before the task is another's
+    until("the idle one to listen", 10, async || {
+        fleet.store.call_for_beats().await.unwrap();
+        let workers = fleet.store.workers().await.unwrap();
+        workers.len() == 2 && workers.iter().all(|worker| worker.seen_ms > 0)
+    })
+    .await;
     fleet.redis.kill();
     let begun = Instant::now();
     for worker in [idle, busy] {
