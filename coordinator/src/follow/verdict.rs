@@ -48,7 +48,7 @@ pub fn verdict(view: &JobView, evidence: &Evidence) -> (Exit, String) {
             let because = "cancelled: whoever ran it was out of Redis' reach for longer than --owner-grace";
             return (Exit::Incomplete, because.into());
         }
-        ("cancelled", _) => return (Exit::Incomplete, "cancelled by somebody else".into()),
+        ("cancelled", _) => return (Exit::Incomplete, "the job was cancelled".into()),
         _ => {}
     }
     if view.groups.iter().any(|g| g.kind == Some(GroupKind::Provision) && g.state == "failed") {

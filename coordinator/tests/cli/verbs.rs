@@ -116,7 +116,7 @@ fn a_job_or_one_task_is_cancelled() {
     assert_eq!(value["groups"][0]["ended"]["cancelled"], 1, "only that one: {near}");
     let seen = lab.run(&["cancel", &id]).exits(0);
     assert!(seen.out.contains("is cancelled"), "{}", seen.out);
-    lab.run(&["wait", &id]).exits(6).says(&["cancelled by somebody else"]);
+    lab.run(&["wait", &id]).exits(6).says(&["the job was cancelled"]);
     lab.until("the slots to be free", &["workers", "--json"], |s| s.out.contains("\"idle\""));
     lab.run(&["cancel", &id]).exits(0);
 }

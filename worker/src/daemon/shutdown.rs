@@ -14,7 +14,7 @@ use crate::warden::KeeperEvent;
 /// A second signal leaves this long for what is killed to be reaped and reported.
 const FORCE: Duration = Duration::from_secs(5);
 
-/// A call of a worker with empty hands is waited for so long; it may only bring work that will not be done.
+/// A server that is gone is waited for so long, with empty hands or by force.
 const UNHEARD: Duration = Duration::from_secs(5);
 
 /// How long keepers may take to end after their warden's death.
@@ -155,7 +155,7 @@ impl Daemon {
             && self.loaders.is_empty();
         let told = self.outbox.is_empty() && self.reporting == 0;
         let nothing_to_tell = !self.outbox.has_results() && self.reporting == 0 && now >= drain.since + UNHEARD;
-        empty_hands && (told || nothing_to_tell) || drain.forced && now >= drain.force_at
+        empty_hands && (told || nothing_to_tell) || drain.forced && now >= drain.force_at + UNHEARD
     }
 
     /// After the death of the warden, with which the keepers end: waits until they have, and reports nothing. What is on
