@@ -264,10 +264,11 @@ impl Embedded {
     }
 }
 
-/// The server's command line. A shell stands around it only to remove the folder when everything is over: after the
-/// death of this program nobody else is left to do it.
+/// The server's command line. A shell stands around it to remove the folder when everything is over: after the death of
+/// this program nobody else is left to do it. It kills the server, which has nothing to save, and would look for its
+/// shutdown only ten times a second.
 fn server_words(server: &Path, at: &Path) -> Vec<OsString> {
-    const GUARD: &str = r#"folder=$1; shift; trap : TERM; "$@" & wait $!; how=$?; wait; rm -rf "$folder"; exit $how"#;
+    const GUARD: &str = r#"folder=$1; shift; trap 'kill -9 $! 2>/dev/null' TERM; "$@" & wait $!; how=$?; wait; rm -rf "$folder"; exit $how"#;
     let mut words: Vec<OsString> =
         vec!["/bin/sh".into(), "-c".into(), GUARD.into(), "remuda-embedded-redis".into(), at.into(), server.into()];
     words.extend(
