@@ -56,6 +56,9 @@ class Bench:
         self.say(name)
         with tempfile.TemporaryDirectory(prefix="remuda-bench-") as scratch:
             self.scratch = Path(scratch)
+            # pytest looks through what earlier sessions left there, and a killed one leaves its folder for three days
+            os.environ["TMPDIR"] = str(self.scratch / "tmp")
+            os.mkdir(os.environ["TMPDIR"])
             try:
                 report = case(self)
             except (measure.Wrong, peers.Missing, OSError, subprocess.SubprocessError) as error:

@@ -9,7 +9,7 @@ from report import Report, Target
 
 from .pytests import OURS, Runs
 
-ROUNDS = {"small": 5, "large": 3}
+ROUNDS = {"small": 5, "large": 5}
 # short tests, their seconds, long tests, their seconds
 SHAPES = {"small": (96, 0.02, 4, 1.5), "large": (400, 0.05, 4, 5.0)}
 TINY = {"small": (12, 0.02, 2, 0.3)}

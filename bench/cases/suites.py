@@ -6,7 +6,7 @@ from report import Report, Target
 
 from .pytests import OURS, Runs, same_outcomes
 
-ROUNDS = {"packaging": 3, "attrs": 5, "click": 5}
+ROUNDS = {"packaging": 3, "attrs": 9, "click": 5}
 LIMITS = {"packaging": 0.5, "attrs": 0.75, "click": 0.65}
 
 

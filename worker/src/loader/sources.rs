@@ -25,6 +25,7 @@ const PYTEST: &[(&str, &str)] = runner!["pytest":
     "remuda_pytest/safety.py",
     "remuda_pytest/slot.py",
     "remuda_pytest/stack.py",
+    "remuda_pytest/temporary.py",
     "remuda_pytest/thaw.py",
     "remuda_pytest/unchanging.py",
     "remuda_pytest/upstream.py",

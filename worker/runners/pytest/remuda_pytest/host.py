@@ -12,7 +12,7 @@ import signal
 import time
 import traceback
 
-from . import manifest, monitor, options, replay, runner, safety, thaw, unchanging, upstream, wire, worker
+from . import manifest, monitor, options, replay, runner, safety, temporary, thaw, unchanging, upstream, wire, worker
 from .slot import Slot
 
 # How long reports of runners may gather before the loader replays them.
@@ -55,9 +55,11 @@ class Host:
         self.served = True
         self.selector.register(self.control, selectors.EVENT_READ, self._on_control)
         self.replayer.mute()
-        worker.prepare(self.config)
+        self.folder = temporary.Shared(self.config)
         if self.why is None:
             thaw.freeze()
+        else:
+            thaw.thaw()
         self._wait()
         if self.controller is not None:
             self.controller.drain()
@@ -347,6 +349,7 @@ class Host:
     def _end_session(self):
         self.replayer.release()
         replay.forget_stop(self.session)
+        self.folder.forget_unused()
         self.failed = self.session.testsfailed
         if self.upstream is None:
             self.summary = self.replayer.record_summary()

@@ -43,6 +43,7 @@ def main(folder):
 
     if load.get("fork") != "never":
         safety.forget_slot()
+    thaw.freeze_pytest()
     this_host = host.Host(control, load, untouched_random)
     if load.get("controller"):
         this_host.upstream = upstream.Upstream(load)
@@ -133,8 +134,9 @@ class Memory:
 
 
 def run_session(pytest, this_host):
-    from . import options, plugin
+    from . import options, plugin, unchanging
 
+    unchanging.hasten_imports()
     memory = Memory()
     sys.stdout, sys.stderr = Tee(sys.stdout, memory), Tee(sys.stderr, memory)
     arguments = list(this_host.load.get("args", ()))

@@ -31,13 +31,29 @@ def _thawing(name, question):
     return ask
 
 
+def freeze_pytest():
+    """Before anything of the suite is imported: no pass of the collection need look at pytest's own objects."""
+    _freeze()
+
+
 def freeze():
     """What is there now is for all forks. The loader's own collections at its end are not for the suite's sake."""
-    global _frozen
     gc.collect()
+    _freeze()
+
+
+def _freeze():
+    global _frozen
     gc.freeze()
     _frozen = True
     _thawed_by.update(_TELLING)
+
+
+def thaw():
+    """Without forks there is nothing to share."""
+    global _frozen
+    _frozen = False
+    gc.unfreeze()
 
 
 def in_runner():

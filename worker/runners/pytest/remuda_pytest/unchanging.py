@@ -1,21 +1,30 @@
 """What pytest works out anew for every test although it is the same for many, or nothing: here it is remembered, or not
 asked for.
 
-Used by plugin.py before the collection, by host.py before the fork, and by runner.py. Every answer is one that pytest
+Used by loader.py before the session, by plugin.py before the collection, by host.py before the fork, and by runner.py. Every answer is one that pytest
 itself gives; where a plugin, a subclass or another version of pytest has ways of its own, pytest goes on asking them. In a
 suite of many short tests these questions are a quarter of a runner's time, and a sixth of the collection's.
 """
 
+import marshal
 import types
 
 import pluggy
 import pytest
 from _pytest import fixtures, python
+from _pytest.assertion import rewrite
 from _pytest.nodes import Item
 from _pytest.scope import Scope
 
 # Older ones do not show a plugin that is registered later to the hooks without some conftest.py.
 LIVE_SUBSETS = hasattr(pluggy._hooks, "_SubsetHookCaller")
+
+
+def hasten_imports():
+    """pytest has compiled modules read from their files bit by bit: that takes five times as long as all at once."""
+    rewrite.marshal = types.SimpleNamespace(
+        load=lambda file: marshal.loads(file.read()), loads=marshal.loads, dumps=marshal.dumps
+    )
 
 
 def hasten_collection():

@@ -1,7 +1,7 @@
 """Turns a fork of the loader into what the user's plugins know as an xdist worker.
 
 Runs once, in the fork, before the first test; `leave` is its counterpart. Knows pytest's insides (the
-capture manager, the temporary folder factory) so that no other file has to.
+capture manager, the reporters) so that no other file has to.
 """
 
 import atexit
@@ -14,6 +14,8 @@ import tempfile
 import traceback
 
 import pytest
+
+from . import temporary
 
 # In a worker of xdist these plugins do not exist or do nothing: reporting belongs to the loader.
 CONTROLLER_ONLY = ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin", "html", "json_report")
@@ -90,13 +92,6 @@ def tame_plugins():
         reruns.HAS_PYTEST_HANDLECRASHITEM = False
 
 
-def prepare(config):
-    """In the loader, before the first fork: what all runners of this host share."""
-    factory = getattr(config, "_tmp_path_factory", None)
-    if factory is not None:
-        factory.getbasetemp()
-
-
 def redirect(stdout, stderr):
     """Descriptors 1 and 2 become those the daemon passed."""
     for given, target in ((stdout, 1), (stderr, 2)):
@@ -143,13 +138,6 @@ def redirect_faulthandler(config):
         kept = config.stash.get(key, None) if key is not None else None
         if kept is not None:
             os.dup2(2, kept if isinstance(kept, int) else kept.fileno())
-
-
-def move_temporary_folder(config, name):
-    factory = getattr(config, "_tmp_path_factory", None)
-    if factory is not None and factory.getbasetemp().name != "popen-" + name:
-        factory._given_basetemp = factory.getbasetemp() / ("popen-" + name)
-        factory._basetemp = None
 
 
 def reseed(config, number, seeded):
@@ -200,7 +188,7 @@ def become(config, node, environment, seeded, ends_session=False):
         config.workeroutput = {}
     restart_capture(config)
     redirect_faulthandler(config)
-    move_temporary_folder(config, name)
+    temporary.move(config, name)
     reseed(config, node.slotid, seeded)
     if not ends_session:
         mute_controller_plugins(config)
