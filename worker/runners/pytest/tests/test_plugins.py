@@ -47,7 +47,7 @@ def test_django_settings_that_read_the_slot_do_not_fork(suite):
 
 
 def test_asyncio(suite):
-    pytest.importorskip("pytest_asyncio")
+    pytest.importorskip("pytest_asyncio", minversion="0.24")
     suite.write("pytest.ini", "[pytest]\nasyncio_mode = auto\n")
     suite.write("test_a.py", """
         import asyncio, pytest, pytest_asyncio
