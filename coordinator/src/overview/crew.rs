@@ -86,7 +86,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// How often their words are looked for.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// All workers of a farm, asked just now what they do.
+/// All workers of a farm, by host, asked just now what they do.
 ///
 /// # Errors
 /// The server's.
@@ -98,7 +98,9 @@ pub async fn workers(store: &Store) -> Result<Vec<Worker>, StoreError> {
         let books = store.workers().await?;
         let all_said = books.iter().all(|worker| worker.seen_ms >= asked_ms);
         if all_said || tokio::time::Instant::now() > deadline {
-            let workers = books.into_iter().map(|books| worker(books, asked_ms)).collect();
+            let mut workers: Vec<Worker> = books.into_iter().map(|books| worker(books, asked_ms)).collect();
+            // the books have them in the order of their last words
+            workers.sort_by(|a, b| (&a.host, &a.books.id).cmp(&(&b.host, &b.books.id)));
             return with_held(store, named(workers)).await;
         }
         tokio::time::sleep(LOOK).await;
