@@ -1,9 +1,10 @@
 """What pytest works out anew for every test although it is the same for many, or nothing: here it is remembered, or not
 asked for.
 
-Used by loader.py before the session, by plugin.py before the collection, by host.py before the fork, and by runner.py. Every answer is one that pytest
-itself gives; where a plugin, a subclass or another version of pytest has ways of its own, pytest goes on asking them. In a
-suite of many short tests these questions are a quarter of a runner's time, and a sixth of the collection's.
+Used by loader.py before the session, by plugin.py before the collection, by host.py before the fork, and by runner.py.
+Every answer is one that pytest itself gives; where a plugin, a subclass or another version of pytest has ways of its own,
+pytest goes on asking them. In a suite of many short tests these questions are a quarter of a runner's time, and a sixth of
+the collection's.
 """
 
 import marshal
